@@ -1,0 +1,67 @@
+/*
+ * engine.h - what a command handler may touch, in one struct.
+ *
+ * Owns: nothing; it gathers borrowed pointers. node.c fills it. Handlers get a
+ * struct engine, never a session, never the link.
+ *
+ * Layer 3. Covered by: every test of command.c.
+ */
+#ifndef ENGINE_H
+#define ENGINE_H
+
+#include "compat.h"
+#include "clock.h"
+#include "items.h"
+#include "log.h"
+#include "settings.h"
+#include "stats.h"
+
+#define SIZE_CLASSES_MAX 256
+
+/* What only the operating system knows; asked for when `stats` is. */
+struct process_info {
+	int64_t pid;
+	int64_t rusage_user_us, rusage_system_us;
+	const char *event_library; /* libevent's version */
+};
+
+/* One row of `stats conns`. */
+struct conn_info {
+	int64_t id; /* descriptor */
+	const char *addr, *listen_addr; /* listen_addr NULL for listeners */
+	const char *state;
+	int64_t idle_s;
+};
+
+/* Calls up to the shell, or to a test double. */
+struct node_env {
+	void (*process_info)(void *ctx, struct process_info *out);
+	void (*each_conn)(void *ctx, void (*fn)(void *fn_ctx, const struct conn_info *), void *fn_ctx);
+	void *ctx;
+};
+
+/* What a `shutdown` command, or a signal, asks for. */
+enum stop_mode {
+	STOP_NONE,
+	STOP_NOW,     /* as SIGINT */
+	STOP_GRACEFUL /* as SIGUSR1: let clients finish what they sent */
+};
+
+struct engine {
+	const struct settings *settings;
+	struct items *items;
+	struct hlc *hlc;
+	const struct now *now;
+	struct stats *stats;
+	struct stats_class *class_stats; /* [SIZE_CLASSES_MAX] */
+	struct log *log;
+	const struct node_env *env;
+	/* more pairs for `stats` (flat fields) and `stats replication`; NULL when off */
+	void (*repl_stats_flat)(void *repl, const struct stats_sink *sink);
+	void (*repl_stats)(void *repl, const struct stats_sink *sink);
+	void *repl;
+	int64_t started_mono_ms, started_wall_ms;
+	enum stop_mode stop_requested; /* set by the shutdown command, read by node */
+};
+
+#endif

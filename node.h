@@ -1,0 +1,61 @@
+/*
+ * node.h - a whole server minus I/O.
+ *
+ * Owns: every struct of one server (settings copy, items, clock, statistics,
+ * replication, shared session memory) and their wiring: the observer of items,
+ * the engine that handlers see, the deadlines. Two nodes live in one process
+ * (rule R1): the simulator does just that.
+ *
+ * Must not know: sockets, libevent, time(), signals.
+ *
+ * The shell's duties, each turn of its loop: node_set_now() once before the
+ * first callback; bytes through session.h and replication.h; node_turn_end()
+ * after the last; node_tick() when node_next_due_ms() has passed; reconcile
+ * node_wants().
+ *
+ * Layer 5. Covered by: t/test_node.c, t/sim.
+ */
+#ifndef NODE_H
+#define NODE_H
+
+#include "compat.h"
+#include "engine.h"
+#include "replication.h"
+#include "session.h"
+
+struct node;
+
+/* entropy: 40 random bytes (hash seed, replication). log and env are borrowed,
+ * settings is copied. NULL and *error (static) when memory cannot be had. */
+#define NODE_ENTROPY_BYTES 40
+struct node *node_new(const struct settings *settings, const struct node_env *env, struct log *log,
+                      const struct now *now, const uint8_t entropy[NODE_ENTROPY_BYTES], const char **error);
+void node_free(struct node *n);
+
+void node_set_now(struct node *n, const struct now *now);
+void node_turn_end(struct node *n);
+void node_tick(struct node *n);
+int64_t node_next_due_ms(const struct node *n); /* mono ms; INT64_MAX: nothing to wait for */
+
+struct node_wants {
+	bool client_ports;
+	bool link_listen;
+	uint64_t connect_seq; /* see repl_wants */
+	bool stop_accepting;  /* close listeners */
+	bool stopped;         /* drained: the shell may exit */
+};
+struct node_wants node_wants(const struct node *n);
+
+/* Sessions: counted here (curr_connections, total_connections). */
+struct session *node_session_open(struct node *n);
+void node_session_close(struct node *n, struct session *s);
+
+/* Begin to stop: client ports closed, link drained (contract U11). */
+void node_stop(struct node *n, enum stop_mode mode);
+
+struct repl *node_repl(struct node *n); /* NULL when replication is off */
+struct engine *node_engine(struct node *n);
+struct items *node_items(struct node *n);
+const struct settings *node_settings(const struct node *n);
+
+#endif

@@ -1,0 +1,108 @@
+/*
+ * settings.h - what the operator asked for: one immutable struct.
+ *
+ * Owns: the option table (short and long names, defaults, ranges, help text;
+ * --help, the parser and `stats settings` are all made from it), the -o
+ * sub-options, -l parsing. After start only the admin path of command.c
+ * changes the few values that may change (verbosity, memory limit), and those
+ * live in the node, not here.
+ *
+ * Must not know: sockets, the node, state of any kind.
+ *
+ * Layer 3. Source of names and messages: protocol reference section 6.
+ * Covered by: t/test_settings.c, t/options.t.
+ */
+#ifndef SETTINGS_H
+#define SETTINGS_H
+
+#include "compat.h"
+
+#define LISTEN_ADDRS_MAX 64
+#define SETTINGS_PATH_MAX 1024
+
+#define REPL_PORT_DEFAULT 11212
+
+enum protocol_choice {
+	PROTOCOL_AUTO,
+	PROTOCOL_ASCII,
+	PROTOCOL_BINARY
+};
+
+/* One element of -l; the host is resolved by the shell. */
+struct listen_addr {
+	char host[256]; /* "" = any address */
+	int port;       /* -1 = use -p */
+};
+
+struct settings {
+	/* shell */
+	int tcp_port;                     /* -p; 0 none, -1 ephemeral */
+	struct listen_addr listen[LISTEN_ADDRS_MAX];
+	int listen_count;                 /* 0 = all addresses */
+	char listen_text[SETTINGS_PATH_MAX]; /* -l as given, for `stats settings` */
+	char socket_path[SETTINGS_PATH_MAX]; /* -s, "" none */
+	unsigned socket_mask;             /* -a, octal */
+	bool daemonize;                   /* -d */
+	bool core_dumps;                  /* -r */
+	bool lock_memory;                 /* -k */
+	char user[64];                    /* -u */
+	char pid_file[SETTINGS_PATH_MAX]; /* -P */
+	int conns_max;                    /* -c */
+	int listen_backlog;               /* -b */
+	bool maxconns_fast;               /* -o maxconns_fast (default on) */
+	int verbosity;                    /* -v count */
+	int threads;                      /* -t as given; one is used */
+
+	/* storage */
+	size_t memory_bytes_max;          /* -m, bytes */
+	size_t item_bytes_max;            /* -I */
+	bool evict;                       /* !-M */
+	double growth_factor;             /* -f; 0 = fine-grained classes */
+	size_t chunk_bytes_min;           /* -n; 0 = default */
+	int hash_power;                   /* -o hashpower, 0 = default */
+
+	/* protocols */
+	bool cas;                         /* !-C */
+	bool flush_enabled;               /* !-F */
+	bool shutdown_command;            /* -A */
+	bool dump_enabled;                /* !-X without number (--disable-dumping) */
+	enum protocol_choice protocol;    /* -B */
+	int requests_per_event;           /* -R */
+	int idle_timeout_s;               /* -o idle_timeout, 0 off */
+	char stat_prefix_delimiter;       /* -D */
+
+	/* replication: on when repl_peer or repl_port was given */
+	bool replicated;
+	char repl_peer[256];              /* -x host, "" none */
+	int repl_port;                    /* -X, default 11212; 0 = ephemeral when listening */
+	char repl_listen[256];            /* -o repl_listen=ADDR; "" = the addresses of -l */
+	int repl_queue;                   /* -q, accepted for repcached's sake: shown as repcached_qi_free */
+	size_t repl_buffer_bytes;         /* -o repl_buffer=MiB, default 64 */
+	size_t repl_tombstones_bytes;     /* -o repl_tombstones=KiB; 0 = 1 % of -m, at least 1 MiB */
+	int repl_timeout_ms;              /* -o repl_timeout=MS, silence that means dead; default 5000 */
+	int repl_drain_ms;                /* -o repl_drain=MS at SIGTERM, default 5000 */
+	int64_t repl_max_skew_ms;         /* -o repl_max_skew=SECONDS, default 1 day */
+};
+
+enum settings_status {
+	SETTINGS_RUN,  /* go on and serve */
+	SETTINGS_EXIT, /* -h, -V, -i: text was asked for; exit 0 */
+	SETTINGS_FAIL  /* message in `error`, exit with `exit_code` */
+};
+
+struct settings_result {
+	enum settings_status status;
+	int exit_code;      /* 0, 1, 64 (usage), see reference 6 */
+	char error[512];    /* one line, no newline */
+	char notice[512];   /* a line to print and go on (-t above 1, ...), "" none */
+	char show;          /* SETTINGS_EXIT: 'h', 'V' or 'i' */
+};
+
+/* Defaults, as with an empty command line. */
+void settings_init(struct settings *s);
+/* Parse a command line (argv[0] ignored). argv may be permuted. */
+struct settings_result settings_parse(struct settings *s, int argc, char **argv);
+/* The --help, --version, --license texts; written through fn line by line. */
+void settings_help(void (*fn)(void *ctx, const char *line), void *ctx);
+
+#endif

@@ -53,6 +53,10 @@ void node_session_close(struct node *n, struct session *s);
 /* Begin to stop: client ports closed, link drained (contract U11). */
 void node_stop(struct node *n, enum stop_mode mode);
 
+/* A second observer of every change, called after replication's (tests and the
+ * simulator; NULL = none). */
+void node_observe(struct node *n, change_observer *fn, void *ctx);
+
 struct repl *node_repl(struct node *n); /* NULL when replication is off */
 struct engine *node_engine(struct node *n);
 struct items *node_items(struct node *n);

@@ -1,0 +1,281 @@
+/*
+ * node.c - a whole server minus I/O. See node.h.
+ *
+ * Owns: the wiring. Every pointer that one module borrows from another is set
+ * here and nowhere else, so this file is the place to see how they hang
+ * together:
+ *
+ *     session -> command -> store -> items --items_emit()--> on_change()
+ *                                                               |
+ *                      repl_conn <- link <- repl_on_change() <--+
+ *
+ * Must not know: how bytes travel, what a command means, what a frame is.
+ *
+ * Invariants
+ *  [N1] no mutable state outside struct node: two nodes share nothing
+ *  [N2] client_ports, once wanted, stays wanted until node_stop()
+ *
+ * Covered by: t/test_node.c, the simulator, every black-box test.
+ */
+#include "compat.h"
+#include "node.h"
+#include "util.h"
+
+#define TOMB_BYTES_MIN (1u << 20) /* contract section 4: at least 1 MiB */
+
+/* Where the parts of the entropy go. */
+enum {
+	ENTROPY_HASH_SEED = 0,
+	ENTROPY_ORIGIN = 8,
+	ENTROPY_REPL = 16
+};
+
+struct node {
+	struct settings settings;
+	struct now now;
+	struct hlc hlc;
+	struct items *items;
+	struct repl *repl; /* NULL: standalone */
+	struct session_shared *shared;
+	struct stats stats;
+	struct stats_class class_stats[SIZE_CLASSES_MAX];
+	struct engine engine;
+	enum stop_mode stopping;
+	int64_t stop_deadline_ms;
+	change_observer *observer; /* the second one; tests */
+	void *observer_ctx;
+};
+
+/* A graceful stop gives clients this long to finish what they began. */
+#define STOP_GRACE_MS 1000
+
+static void on_change(void *ctx, const struct change *change)
+{
+	struct node *n = ctx;
+
+	if (n->repl)
+		repl_on_change(n->repl, change);
+	if (n->observer)
+		n->observer(n->observer_ctx, change);
+}
+
+static size_t tomb_budget(const struct settings *s)
+{
+	if (s->repl_tombstones_bytes)
+		return s->repl_tombstones_bytes;
+	size_t percent = s->memory_bytes_max / 100;
+	return percent > TOMB_BYTES_MIN ? percent : TOMB_BYTES_MIN;
+}
+
+static bool open_items(struct node *n, const uint8_t *entropy)
+{
+	const struct settings *s = &n->settings;
+	struct items_config config = {
+	        .memory_bytes_max = s->memory_bytes_max,
+	        .item_bytes_max = s->item_bytes_max,
+	        .chunk_bytes_min = s->chunk_bytes_min,
+	        .growth_factor = s->growth_factor,
+	        .evict = s->evict,
+	        .replicated = s->replicated,
+	        .tomb_bytes_max = tomb_budget(s),
+	        .hash_power = s->hash_power,
+	        .hash_seed = load_be64(entropy + ENTROPY_HASH_SEED),
+	};
+	n->items = items_new(&config, &n->now, &n->hlc);
+	if (!n->items)
+		return false;
+	items_observe(n->items, on_change, n);
+	return true;
+}
+
+static void wire_engine(struct node *n, const struct node_env *env, struct log *log)
+{
+	n->engine = (struct engine){
+	        .settings = &n->settings,
+	        .items = n->items,
+	        .hlc = &n->hlc,
+	        .now = &n->now,
+	        .stats = &n->stats,
+	        .class_stats = n->class_stats,
+	        .log = log,
+	        .env = env,
+	        .started_mono_ms = n->now.mono_ms,
+	        .started_wall_ms = n->now.wall_ms,
+	};
+}
+
+static void flat_stats(void *repl, const struct stats_sink *sink)
+{
+	repl_stats_flat(repl, sink);
+}
+
+static void all_stats(void *repl, const struct stats_sink *sink)
+{
+	repl_stats(repl, sink);
+}
+
+static bool open_repl(struct node *n, struct log *log, const uint8_t *entropy)
+{
+	if (!n->settings.replicated)
+		return true;
+	n->repl = repl_new(&n->settings, n->items, &n->hlc, &n->now, log, entropy + ENTROPY_REPL);
+	if (!n->repl)
+		return false;
+	n->engine.repl = n->repl;
+	n->engine.repl_stats_flat = flat_stats;
+	n->engine.repl_stats = all_stats;
+	return true;
+}
+
+struct node *node_new(const struct settings *settings, const struct node_env *env, struct log *log,
+                      const struct now *now, const uint8_t entropy[NODE_ENTROPY_BYTES], const char **error)
+{
+	struct node *n = calloc(1, sizeof(*n));
+
+	*error = "out of memory";
+	if (!n)
+		return NULL;
+	n->settings = *settings;
+	n->now = *now;
+	n->stats.accepting_conns = true;
+	uint16_t origin = (uint16_t)load_be64(entropy + ENTROPY_ORIGIN);
+	hlc_init(&n->hlc, !settings->replicated, origin);
+	if (!open_items(n, entropy)) {
+		*error = "cannot reserve item memory";
+		goto fail;
+	}
+	wire_engine(n, env, log);
+	n->shared = session_shared_new();
+	if (!n->shared || !open_repl(n, log, entropy))
+		goto fail;
+	*error = NULL;
+	return n;
+fail:
+	node_free(n);
+	return NULL;
+}
+
+void node_free(struct node *n)
+{
+	if (!n)
+		return;
+	if (n->items)
+		items_observe(n->items, NULL, NULL);
+	if (n->repl)
+		repl_free(n->repl);
+	if (n->shared)
+		session_shared_free(n->shared);
+	if (n->items)
+		items_free(n->items);
+	free(n);
+}
+
+void node_set_now(struct node *n, const struct now *now)
+{
+	assert(now->mono_ms >= n->now.mono_ms);
+	n->now = *now;
+}
+
+void node_turn_end(struct node *n)
+{
+	if (n->repl)
+		repl_turn_end(n->repl);
+	if (n->engine.stop_requested != STOP_NONE && n->stopping == STOP_NONE)
+		node_stop(n, n->engine.stop_requested);
+}
+
+void node_tick(struct node *n)
+{
+	if (items_next_due_ms(n->items) <= n->now.mono_ms)
+		items_tick(n->items);
+	if (n->repl && repl_next_due_ms(n->repl) <= n->now.mono_ms)
+		repl_tick(n->repl);
+}
+
+int64_t node_next_due_ms(const struct node *n)
+{
+	int64_t due = items_next_due_ms(n->items);
+
+	if (n->repl && repl_next_due_ms(n->repl) < due)
+		due = repl_next_due_ms(n->repl);
+	if (n->stopping == STOP_GRACEFUL && n->stop_deadline_ms < due)
+		due = n->stop_deadline_ms;
+	return due;
+}
+
+static bool clients_done(const struct node *n)
+{
+	return n->stopping == STOP_NOW || n->stats.curr_connections == 0 ||
+	       n->now.mono_ms >= n->stop_deadline_ms;
+}
+
+struct node_wants node_wants(const struct node *n)
+{
+	struct node_wants w = {.client_ports = true};
+
+	if (n->repl) {
+		const struct repl_wants *r = repl_wants(n->repl);
+		w.client_ports = r->client_ports;
+		w.link_listen = r->link_listen;
+		w.connect_seq = r->connect_seq;
+	}
+	if (n->stopping != STOP_NONE) {
+		w.stop_accepting = true;
+		w.link_listen = false;
+		w.stopped = clients_done(n) && (!n->repl || repl_wants(n->repl)->drained);
+	}
+	return w;
+}
+
+struct session *node_session_open(struct node *n)
+{
+	struct session *s = session_new(&n->engine, n->shared);
+
+	if (!s)
+		return NULL;
+	n->stats.curr_connections++;
+	n->stats.total_connections++;
+	return s;
+}
+
+void node_session_close(struct node *n, struct session *s)
+{
+	assert(n->stats.curr_connections > 0);
+	n->stats.curr_connections--;
+	session_free(s);
+}
+
+void node_stop(struct node *n, enum stop_mode mode)
+{
+	assert(mode != STOP_NONE);
+	if (n->stopping == STOP_NONE && n->repl)
+		repl_stop(n->repl);
+	n->stopping = mode;
+	n->stop_deadline_ms = n->now.mono_ms + STOP_GRACE_MS;
+}
+
+void node_observe(struct node *n, change_observer *fn, void *ctx)
+{
+	n->observer = fn;
+	n->observer_ctx = ctx;
+}
+
+struct repl *node_repl(struct node *n)
+{
+	return n->repl;
+}
+
+struct engine *node_engine(struct node *n)
+{
+	return &n->engine;
+}
+
+struct items *node_items(struct node *n)
+{
+	return n->items;
+}
+
+const struct settings *node_settings(const struct node *n)
+{
+	return &n->settings;
+}

@@ -1,0 +1,32 @@
+/*
+ * vmem.h - address space.
+ *
+ * Owns: reserving a range of addresses that costs nothing until it is
+ * written to, and giving written parts back. All large tables (item memory,
+ * hash index, page tables) are such ranges: they grow by being touched, so
+ * growth never copies and never moves anything.
+ *
+ * This is memory, not I/O: the calls to the system here are the same in kind
+ * as those that malloc makes.
+ *
+ * Must not know: what lies in a range.
+ *
+ * Layer 0. Covered by: every test of slabs, assoc and items.
+ */
+#ifndef VMEM_H
+#define VMEM_H
+
+#include "compat.h"
+
+/* A zeroed range of at least len bytes (len > 0), aligned to 4 KiB or better;
+ * NULL when the system has no such address space. */
+void *vmem_reserve(size_t len);
+/* Give a range back. p may be NULL. */
+void vmem_release(void *p, size_t len);
+/* Give the memory, not the addresses, of a part back; it reads as zero then.
+ * p and len are multiples of 4 KiB. */
+void vmem_discard(void *p, size_t len);
+/* Ask for large hardware pages in the range: a hint, no effect on what is read. */
+void vmem_prefer_huge(void *p, size_t len);
+
+#endif

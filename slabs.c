@@ -1,0 +1,356 @@
+/*
+ * slabs.c - pages, size classes, chunks.
+ *
+ * Owns: the table of size classes, the lists of pages, and the free chunks in
+ * them.
+ *
+ * Size classes. The default ones are dense: one unit apart at first, then a
+ * per cent or two, so that rounding up to a chunk wastes next to nothing. Each
+ * chunk is then widened until the chunks fill the page, so that no page has an
+ * unused tail. A small cache has few pages to share out among classes, so its
+ * steps are wider.
+ *
+ * A chunk that was never used is not in a free list: `carved` says how far a
+ * page has been cut, so that handing a page to a class costs nothing and
+ * touches no memory.
+ *
+ * Must not know: what lies in a chunk.
+ *
+ * Invariants: [S1]..[S3] of slabs.h.
+ *
+ * Covered by: t/test_slabs.c.
+ */
+#include "compat.h"
+#include "slabs.h"
+#include "vmem.h"
+
+/* Default steps between classes: FINE_STEP in a cache of FINE_PAGES pages or
+ * more, proportionally wider below, COARSE_STEP at most. */
+#define FINE_STEP 0.016
+#define FINE_PAGES 1024
+#define COARSE_STEP 0.15
+
+/* A free chunk. */
+struct free_chunk {
+	uint32_t zero;
+	uint32_t next; /* handle */
+};
+
+/* ---- size classes ---------------------------------------------------------- */
+
+/* The smallest chunk of at least `bytes` that leaves no larger one possible
+ * with the same number of chunks in a page. */
+static uint32_t fill_page(const struct slabs *s, uint32_t bytes)
+{
+	uint32_t unit = UINT32_C(1) << s->shift;
+	uint32_t rounded = (bytes + unit - 1) & ~(unit - 1);
+	uint32_t count = SLAB_PAGE_BYTES / rounded;
+	return (SLAB_PAGE_BYTES / count) & ~(unit - 1);
+}
+
+static double default_step(const struct slabs *s)
+{
+	double step = FINE_STEP * FINE_PAGES / s->pages_max;
+	return step < FINE_STEP ? FINE_STEP : step > COARSE_STEP ? COARSE_STEP : step;
+}
+
+static void add_class(struct slabs *s, uint32_t chunk_bytes)
+{
+	assert(s->class_count < SLAB_CLASSES_MAX);
+	struct slab_class *c = &s->classes[++s->class_count];
+	c->chunk_bytes = chunk_bytes;
+	c->per_page = SLAB_PAGE_BYTES / chunk_bytes;
+}
+
+static void index_sizes(struct slabs *s)
+{
+	int id = 1;
+	for (size_t words = 0; words < ARRAY_LEN(s->class_of_size); words++) {
+		while (s->classes[id].chunk_bytes < words * 4)
+			id++;
+		assert(id <= s->class_count);
+		s->class_of_size[words] = (uint8_t)id;
+	}
+}
+
+static void make_classes(struct slabs *s, const struct slabs_config *config)
+{
+	double step = config->growth_factor > 1 ? config->growth_factor - 1 : default_step(s);
+	size_t least = config->chunk_bytes_min ? config->chunk_bytes_min : SLAB_CHUNK_MIN;
+	uint32_t want = least < SLAB_CHUNK_MAX ? (uint32_t)least : SLAB_CHUNK_MAX;
+	if (want < SLAB_CHUNK_MIN)
+		want = SLAB_CHUNK_MIN;
+	/* Keep one id for the last size, one for the large class. */
+	while (want < SLAB_CHUNK_MAX && s->class_count < SLAB_CLASSES_MAX - 2) {
+		uint32_t chunk = fill_page(s, want);
+		if (chunk >= SLAB_CHUNK_MAX)
+			break;
+		add_class(s, chunk);
+		double next = chunk * (1 + step);
+		want = next >= SLAB_CHUNK_MAX ? SLAB_CHUNK_MAX : (uint32_t)next;
+		if (want <= chunk)
+			want = chunk + 1;
+	}
+	add_class(s, SLAB_CHUNK_MAX);
+	index_sizes(s);
+	add_class(s, config->large_chunk_bytes);
+	s->large = s->class_count;
+}
+
+/* ---- init ------------------------------------------------------------------ */
+
+static size_t range_bytes(const struct slabs *s)
+{
+	return ((size_t)s->pages_max + 1) << SLAB_PAGE_SHIFT;
+}
+
+static size_t table_bytes(const struct slabs *s)
+{
+	return ((size_t)s->pages_max + 1) * sizeof(struct slab_page);
+}
+
+bool slabs_init(struct slabs *s, const struct slabs_config *config)
+{
+	size_t pages = config->memory_bytes_max >> SLAB_PAGE_SHIFT;
+	memset(s, 0, sizeof(*s));
+	if (pages >= UINT32_MAX)
+		return false;
+	s->pages_max = pages < SLAB_PAGES_MIN ? SLAB_PAGES_MIN : (uint32_t)pages;
+	s->fresh = 1;
+	for (s->shift = 2; range_bytes(s) >> s->shift >= HANDLE_TOMB; s->shift++)
+		;
+	assert(config->large_chunk_bytes % (UINT32_C(1) << s->shift) == 0);
+	make_classes(s, config);
+	s->base = vmem_reserve(range_bytes(s));
+	s->pages = vmem_reserve(table_bytes(s));
+	if (!s->base || !s->pages) {
+		slabs_release(s);
+		return false;
+	}
+	vmem_prefer_huge(s->base, range_bytes(s));
+	return true;
+}
+
+void slabs_release(struct slabs *s)
+{
+	vmem_release(s->base, range_bytes(s));
+	vmem_release(s->pages, table_bytes(s));
+	s->base = NULL;
+	s->pages = NULL;
+}
+
+/* ---- lists of pages --------------------------------------------------------- */
+
+static void list_add(struct slabs *s, uint32_t *head, uint32_t page)
+{
+	struct slab_page *p = &s->pages[page];
+	p->prev = 0;
+	p->next = *head;
+	if (*head)
+		s->pages[*head].prev = page;
+	*head = page;
+}
+
+static void list_remove(struct slabs *s, uint32_t *head, uint32_t page)
+{
+	struct slab_page *p = &s->pages[page];
+	if (p->next)
+		s->pages[p->next].prev = p->prev;
+	if (p->prev)
+		s->pages[p->prev].next = p->next;
+	else
+		*head = p->next;
+	p->next = p->prev = 0;
+}
+
+static bool page_is_full(const struct slabs *s, const struct slab_page *p)
+{
+	return p->used == s->classes[p->class_id].per_page;
+}
+
+/* The list that a page of a class belongs in; it is in none while draining. */
+static uint32_t *home(struct slabs *s, const struct slab_page *p)
+{
+	struct slab_class *c = &s->classes[p->class_id];
+	return page_is_full(s, p) ? &c->full : &c->partial;
+}
+
+/* ---- chunks ----------------------------------------------------------------- */
+
+bool slabs_grow(struct slabs *s, int class_id)
+{
+	assert(class_id > 0 && class_id <= s->class_count);
+	uint32_t page = s->pool;
+	if (page)
+		s->pool = s->pages[page].next;
+	else if (s->fresh <= s->pages_max)
+		page = s->fresh++;
+	else
+		return false;
+	s->pages[page] = (struct slab_page){.class_id = (uint8_t)class_id};
+	list_add(s, &s->classes[class_id].partial, page);
+	s->classes[class_id].pages++;
+	s->pages_used++;
+	assert(s->pages_used <= s->pages_max); /* [S1] */
+	return true;
+}
+
+/* An empty page, already in no list, goes to the pool. */
+static void to_pool(struct slabs *s, uint32_t page)
+{
+	struct slab_page *p = &s->pages[page];
+	assert(p->used == 0 && p->class_id != 0);
+	s->classes[p->class_id].pages--;
+	s->pages_used--;
+	*p = (struct slab_page){.next = s->pool};
+	s->pool = page;
+}
+
+void *slabs_alloc(struct slabs *s, int class_id)
+{
+	struct slab_class *c = &s->classes[class_id];
+	uint32_t page = c->partial;
+	if (!page)
+		return NULL;
+	struct slab_page *p = &s->pages[page];
+	void *chunk;
+	assert(p->class_id == class_id && p->used < c->per_page);
+	if (p->free_head) {
+		chunk = slabs_ptr(s, p->free_head);
+		p->free_head = ((struct free_chunk *)chunk)->next;
+		assert(((struct free_chunk *)chunk)->zero == 0);
+	} else {
+		chunk = slabs_chunk(s, page, p->carved++);
+	}
+	p->used++;
+	c->used++;
+	if (p->used == c->per_page) {
+		list_remove(s, &c->partial, page);
+		list_add(s, &c->full, page);
+	}
+	return chunk;
+}
+
+void slabs_free(struct slabs *s, void *chunk)
+{
+	uint32_t page = slabs_page_of(s, chunk);
+	struct slab_page *p = &s->pages[page];
+	struct slab_class *c = &s->classes[p->class_id];
+	struct free_chunk *f = chunk;
+	assert(page > 0 && page < s->fresh && p->class_id != 0);
+	assert(f->zero != 0 && p->used > 0); /* not free already */
+	if (p->used == c->per_page && !p->draining) {
+		list_remove(s, &c->full, page);
+		list_add(s, &c->partial, page);
+	}
+	f->zero = 0;
+	f->next = p->free_head;
+	p->free_head = slabs_handle(s, chunk);
+	p->used--;
+	c->used--;
+	if (p->used == 0) {
+		if (!p->draining)
+			list_remove(s, &c->partial, page);
+		to_pool(s, page);
+	}
+}
+
+uint64_t slabs_free_chunks(const struct slabs *s, int class_id)
+{
+	const struct slab_class *c = &s->classes[class_id];
+	return (uint64_t)c->pages * c->per_page - c->used;
+}
+
+void slabs_drain_begin(struct slabs *s, uint32_t page)
+{
+	struct slab_page *p = &s->pages[page];
+	assert(p->class_id != 0 && p->used > 0 && !p->draining);
+	list_remove(s, home(s, p), page);
+	p->draining = true;
+}
+
+void slabs_drain_end(struct slabs *s, uint32_t page)
+{
+	struct slab_page *p = &s->pages[page];
+	assert(p->class_id != 0 && p->draining);
+	p->draining = false;
+	list_add(s, home(s, p), page);
+}
+
+/* ---- checking --------------------------------------------------------------- */
+
+static const char *check_page(const struct slabs *s, uint32_t page)
+{
+	const struct slab_page *p = &s->pages[page];
+	const struct slab_class *c = &s->classes[p->class_id];
+	uint32_t free_count = 0, zero_count = 0;
+	if (p->used == 0 || p->carved > c->per_page)
+		return "slabs: an empty page belongs to a class";
+	for (uint32_t h = p->free_head; h; h = ((struct free_chunk *)slabs_ptr(s, h))->next) {
+		struct free_chunk *f = slabs_ptr(s, h);
+		if (slabs_page_of(s, f) != page || f->zero || ++free_count > c->per_page)
+			return "slabs: broken free list";
+	}
+	for (uint32_t i = 0; i < p->carved; i++)
+		zero_count += ((struct free_chunk *)slabs_chunk(s, page, i))->zero == 0;
+	if (p->used + free_count != p->carved || zero_count != free_count)
+		return "slabs: [S3] used + free != carved";
+	return NULL;
+}
+
+/* Count the pages of a list into *count; an error if one does not belong. */
+static const char *check_list(const struct slabs *s, uint32_t head, int id, bool full,
+                              uint32_t *count)
+{
+	uint32_t prev = 0;
+	for (uint32_t page = head; page; page = s->pages[page].next) {
+		const struct slab_page *p = &s->pages[page];
+		if (p->class_id != id || p->prev != prev || p->draining)
+			return "slabs: [S2] a page in a list where it does not belong";
+		if (page_is_full(s, p) != full || ++*count > s->pages_max)
+			return "slabs: [S2] a page in the wrong list of its class";
+		prev = page;
+	}
+	return NULL;
+}
+
+static const char *check_class(const struct slabs *s, int id)
+{
+	const struct slab_class *c = &s->classes[id];
+	uint32_t pages = 0, listed = 0;
+	uint64_t used = 0;
+	for (uint32_t page = 1; page < s->fresh; page++) {
+		if (s->pages[page].class_id != id)
+			continue;
+		pages++;
+		listed += s->pages[page].draining;
+		used += s->pages[page].used;
+	}
+	const char *wrong = check_list(s, c->partial, id, false, &listed);
+	if (!wrong)
+		wrong = check_list(s, c->full, id, true, &listed);
+	if (!wrong && (pages != c->pages || listed != pages || used != c->used))
+		wrong = "slabs: counts of a class";
+	return wrong;
+}
+
+const char *slabs_check(const struct slabs *s)
+{
+	uint32_t pool = 0, in_use = 0;
+	for (uint32_t page = 1; page < s->fresh; page++) {
+		const char *wrong = s->pages[page].class_id ? check_page(s, page) : NULL;
+		if (wrong)
+			return wrong;
+		in_use += s->pages[page].class_id != 0;
+	}
+	for (int id = 1; id <= s->class_count; id++) {
+		const char *wrong = check_class(s, id);
+		if (wrong)
+			return wrong;
+	}
+	for (uint32_t page = s->pool; page && pool <= s->pages_max; page = s->pages[page].next)
+		pool++;
+	if (in_use != s->pages_used || in_use > s->pages_max || pool + in_use != s->fresh - 1)
+		return "slabs: [S1] pages in use and in the pool do not add up";
+	return NULL;
+}

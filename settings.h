@@ -94,7 +94,7 @@ struct settings_result {
 	enum settings_status status;
 	int exit_code;      /* 0, 1, 64 (usage), see reference 6 */
 	char error[512];    /* one line, no newline */
-	char notice[512];   /* a line to print and go on (-t above 1, ...), "" none */
+	char notice[512];   /* lines to print and go on (-t above 1, ...), "" none */
 	char show;          /* SETTINGS_EXIT: 'h', 'V' or 'i' */
 };
 
@@ -102,7 +102,7 @@ struct settings_result {
 void settings_init(struct settings *s);
 /* Parse a command line (argv[0] ignored). argv may be permuted. */
 struct settings_result settings_parse(struct settings *s, int argc, char **argv);
-/* The --help, --version, --license texts; written through fn line by line. */
-void settings_help(void (*fn)(void *ctx, const char *line), void *ctx);
+/* The --help ('h'), --version ('V') or --license ('i') text, through fn line by line. */
+void settings_show(char show, void (*fn)(void *ctx, const char *line), void *ctx);
 
 #endif

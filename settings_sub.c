@@ -1,0 +1,287 @@
+/*
+ * settings_sub.c - lists inside one option: -o name=value,... and -l.
+ *
+ * Owns: the table of -o sub-options, of those accepted without effect, and the
+ * grammar of listen addresses.
+ *
+ * Must not know: getopt, sockets, name resolution.
+ *
+ * A listen list is elements separated by ',' or ';':
+ *
+ *     *   *:port   host   host:port   1.2.3.4:port   [v6]   [v6]:port   v6
+ *
+ * Covered by: t/test_settings.c.
+ */
+#include "compat.h"
+#include "settings_internal.h"
+
+/* What a sub-option sets. Sizes are multiplied by `unit`. */
+enum sub_kind {
+	SUB_TRUE,
+	SUB_FALSE,
+	SUB_INT,   /* int */
+	SUB_INT64, /* int64_t */
+	SUB_SIZE,  /* size_t */
+	SUB_ADDR   /* char[256] */
+};
+
+struct suboption {
+	const char *name;
+	enum sub_kind kind;
+	size_t offset;
+	int64_t min, max, unit;
+	const char *help;
+};
+
+#define FIELD(name) offsetof(struct settings, name)
+
+static const struct suboption suboptions[] = {
+        {"maxconns_fast", SUB_TRUE, FIELD(maxconns_fast), 0, 0, 0,
+         "refuse connections beyond -c at once (default)"},
+        {"no_maxconns_fast", SUB_FALSE, FIELD(maxconns_fast), 0, 0, 0,
+         "let connections beyond -c wait instead"},
+        {"hashpower", SUB_INT, FIELD(hash_power), 12, 32, 1,
+         "N: first size of the hash index is 2^N items (12..32)"},
+        {"idle_timeout", SUB_INT, FIELD(idle_timeout_s), 0, 31536000, 1,
+         "SECONDS: close clients idle for longer (default 0: never)"},
+        {"repl_buffer", SUB_SIZE, FIELD(repl_buffer_bytes), 1, 65536, 1 << 20,
+         "MiB: most output that waits for a slow peer (default 64)"},
+        {"repl_tombstones", SUB_SIZE, FIELD(repl_tombstones_bytes), 1, 1 << 30, 1 << 10,
+         "KiB: most memory for deletions not yet seen by the peer"},
+        {"repl_timeout", SUB_INT, FIELD(repl_timeout_ms), 100, 3600000, 1,
+         "MS: a peer silent for longer is dead (default 5000)"},
+        {"repl_drain", SUB_INT, FIELD(repl_drain_ms), 0, 3600000, 1,
+         "MS: at SIGTERM, wait this long for the peer (default 5000)"},
+        {"repl_max_skew", SUB_INT64, FIELD(repl_max_skew_ms), 1, 3153600000, 1000,
+         "SECONDS: refuse a peer whose clock is ahead by more (default 86400)"},
+        {"repl_listen", SUB_ADDR, FIELD(repl_listen), 0, 0, 0,
+         "ADDR: listen for the peer here (default: the addresses of -l)"},
+};
+
+/* Known from memcached; this server has nothing that they could change. */
+static const char *const without_effect[] = {
+        "threads", "no_hashexpand", "hash_algorithm", "slab_reassign", "no_slab_reassign",
+        "slab_automove", "no_slab_automove", "slab_automove_ratio", "slab_automove_window",
+        "slab_automove_freeratio", "slab_sizes", "slab_chunk_max", "no_chunked_items",
+        "tail_repair_time", "lru_crawler", "no_lru_crawler", "lru_crawler_sleep",
+        "lru_crawler_tocrawl", "lru_maintainer", "no_lru_maintainer", "hot_lru_pct",
+        "warm_lru_pct", "hot_max_factor", "warm_max_factor", "temporary_ttl", "track_sizes",
+        "watcher_logbuf_size", "worker_logbuf_size", "read_buf_mem_limit", "resp_obj_mem_limit",
+        "inline_ascii_resp", "no_inline_ascii_resp", "modern", "no_modern", "drop_privileges",
+        "no_drop_privileges", "relaxed_privileges",
+};
+
+#define SUBOPTION_BYTES_MAX 300
+
+static bool set_number(struct settings_parse *p, const struct suboption *o, const char *value)
+{
+	void *field = (char *)p->s + o->offset;
+	int64_t n;
+
+	if (!value || !*value)
+		return settings_fail(p, EXIT_BAD_VALUE, "Missing numeric argument for %s", o->name);
+	if (!settings_number(value, INT64_MIN, INT64_MAX, &n))
+		return settings_fail(p, EXIT_BAD_VALUE, "%s needs a number, not \"%s\"", o->name, value);
+	if (o->offset == FIELD(hash_power) && (n < o->min || n > o->max))
+		return settings_fail(p, EXIT_BAD_VALUE, "Initial hashtable multiplier of %" PRId64 " is too %s",
+		                     n, n < o->min ? "low" : "high");
+	if (n < o->min || n > o->max)
+		return settings_fail(p, EXIT_BAD_VALUE, "%s must be between %" PRId64 " and %" PRId64, o->name,
+		                     o->min, o->max);
+	n *= o->unit;
+	if (o->kind == SUB_SIZE)
+		*(size_t *)field = (size_t)n;
+	else if (o->kind == SUB_INT64)
+		*(int64_t *)field = n;
+	else
+		*(int *)field = (int)n;
+	return true;
+}
+
+static bool set_address(struct settings_parse *p, const struct suboption *o, const char *value)
+{
+	if (!value || !*value)
+		return settings_fail(p, EXIT_BAD_VALUE, "Missing address for %s", o->name);
+	if (!settings_text((char *)p->s + o->offset, sizeof(p->s->repl_listen), value))
+		return settings_fail(p, EXIT_BAD_VALUE, "%s: the address is too long", o->name);
+	return true;
+}
+
+static bool apply_suboption(struct settings_parse *p, const struct suboption *o, const char *value)
+{
+	assert(o->kind <= SUB_ADDR);
+	switch (o->kind) {
+	case SUB_TRUE:
+		*(bool *)((char *)p->s + o->offset) = true;
+		return true;
+	case SUB_FALSE:
+		*(bool *)((char *)p->s + o->offset) = false;
+		return true;
+	case SUB_ADDR:
+		return set_address(p, o, value);
+	case SUB_INT:
+	case SUB_INT64:
+	case SUB_SIZE:
+		return set_number(p, o, value);
+	}
+	return false;
+}
+
+static bool one_suboption(struct settings_parse *p, char *text)
+{
+	char *value = strchr(text, '=');
+
+	if (value)
+		*value++ = '\0';
+	for (size_t i = 0; i < ARRAY_LEN(suboptions); i++)
+		if (!strcmp(text, suboptions[i].name))
+			return apply_suboption(p, &suboptions[i], value);
+	for (size_t i = 0; i < ARRAY_LEN(without_effect); i++)
+		if (!strcmp(text, without_effect[i])) {
+			settings_notice(p, "-o %s is accepted and has no effect in this server", text);
+			return true;
+		}
+	if (value)
+		value[-1] = '=';
+	return settings_fail(p, EXIT_BAD_VALUE, "Illegal suboption \"%s\"", text);
+}
+
+bool settings_suboptions(struct settings_parse *p, const char *list)
+{
+	char text[SUBOPTION_BYTES_MAX];
+
+	while (*list) {
+		size_t len = strcspn(list, ",");
+		if (len >= sizeof(text))
+			return settings_fail(p, EXIT_BAD_VALUE, "Illegal suboption \"%.40s...\"", list);
+		memcpy(text, list, len);
+		text[len] = '\0';
+		if (len && !one_suboption(p, text))
+			return false;
+		list += len;
+		list += *list == ',';
+	}
+	return true;
+}
+
+void settings_suboptions_help(void (*fn)(void *ctx, const char *line), void *ctx)
+{
+	char line[160];
+
+	for (size_t i = 0; i < ARRAY_LEN(suboptions); i++) {
+		snprintf(line, sizeof(line), "                            %-16s %s", suboptions[i].name,
+		         suboptions[i].help);
+		fn(ctx, line);
+	}
+}
+
+/* --- listen addresses ---------------------------------------------------------- */
+
+static bool listen_port(struct settings_parse *p, const char *text, int *port)
+{
+	int64_t n;
+
+	if (!settings_number(text, 0, 65535, &n))
+		return settings_fail(p, EXIT_BAD_ADDRESS, "Invalid port number: \"%s\"", text);
+	*port = (int)n;
+	return true;
+}
+
+/* "[v6]" or "[v6]:port", in place. */
+static bool listen_bracket(struct settings_parse *p, char *text, struct listen_addr *out)
+{
+	char *end = strchr(text, ']');
+
+	if (!end || end == text + 1 || (end[1] && end[1] != ':'))
+		return settings_fail(p, EXIT_BAD_ADDRESS, "Invalid IPV6 address: \"%s\"", text);
+	if (end[1] == ':' && !listen_port(p, end + 2, &out->port))
+		return false;
+	*end = '\0';
+	settings_text(out->host, sizeof(out->host), text + 1);
+	return true;
+}
+
+/* Prefixes of memcached that belong to features this server does not have. */
+static bool has_foreign_prefix(struct settings_parse *p, const char *text)
+{
+	static const char *const prefixes[] = {"notls:", "btls:", "mtls:"};
+
+	for (size_t i = 0; i < ARRAY_LEN(prefixes); i++) {
+		size_t len = strlen(prefixes[i]);
+		if (strncmp(text, prefixes[i], len) != 0)
+			continue;
+		settings_fail(p, EXIT_BAD_ADDRESS, "'%.*s' option is valid only when SSL is enabled",
+		              (int)len - 1, text);
+		return true;
+	}
+	if (!strncmp(text, "proto[", 6) || !strncmp(text, "tag[", 4) || !strncmp(text, "tag_", 4)) {
+		settings_fail(p, EXIT_BAD_ADDRESS, "-l: this server has no listener prefixes: \"%s\"", text);
+		return true;
+	}
+	return false;
+}
+
+static bool one_listen(struct settings_parse *p, char *text)
+{
+	struct settings *s = p->s;
+
+	if (has_foreign_prefix(p, text))
+		return false;
+	if (s->listen_count == LISTEN_ADDRS_MAX)
+		return settings_fail(p, EXIT_BAD_ADDRESS, "-l: more than %d addresses", LISTEN_ADDRS_MAX);
+	struct listen_addr *out = &s->listen[s->listen_count];
+	*out = (struct listen_addr){.port = -1};
+	if (*text == '[') {
+		if (!listen_bracket(p, text, out))
+			return false;
+	} else {
+		char *colon = strchr(text, ':');
+		bool bare_v6 = colon && strchr(colon + 1, ':');
+		if (colon && !bare_v6) {
+			*colon = '\0';
+			if (!listen_port(p, colon + 1, &out->port))
+				return false;
+		}
+		settings_text(out->host, sizeof(out->host), strcmp(text, "*") ? text : "");
+	}
+	for (int i = 0; i < s->listen_count; i++)
+		if (!strcmp(s->listen[i].host, out->host) && s->listen[i].port == out->port)
+			return true; /* said twice */
+	s->listen_count++;
+	return true;
+}
+
+/* The lists as given, for `stats settings`. */
+static bool join_listen_text(struct settings_parse *p, const char *list)
+{
+	char *all = p->s->listen_text;
+	size_t used = strlen(all), len = strlen(list);
+
+	if (used + len + 2 > sizeof(p->s->listen_text))
+		return settings_fail(p, EXIT_BAD_ADDRESS, "-l: the addresses are too long");
+	if (used)
+		all[used++] = ',';
+	memcpy(all + used, list, len + 1);
+	return true;
+}
+
+bool settings_listen(struct settings_parse *p, const char *list)
+{
+	char text[sizeof(p->s->listen[0].host)];
+
+	int count_before = p->s->listen_count;
+	const char *whole = list;
+
+	while (*list) {
+		list += strspn(list, " ,;");
+		size_t len = strcspn(list, ",;");
+		if (len >= sizeof(text))
+			return settings_fail(p, EXIT_BAD_ADDRESS, "-l: address too long: \"%.40s...\"", list);
+		memcpy(text, list, len);
+		text[len] = '\0';
+		if (len && !one_listen(p, text))
+			return false;
+		list += len;
+	}
+	return p->s->listen_count == count_before || join_listen_text(p, whole);
+}

@@ -1,0 +1,686 @@
+/*
+ * sim_check.c - the oracle.
+ *
+ * Owns: per host and key a ghost: what this daemon has held or applied (`app`),
+ * what it has shown (`vis`), and why something may be missing (`gone_*`). It is
+ * fed by the observer of changes and by the frames that arrive, and compared
+ * with what items_state() says after every event. The properties are those of
+ * the replication contract, section 10; the oracle is that of its executable
+ * model.
+ *
+ *   P2, P3  a state is shown that is older than one applied or shown here
+ *   P4      quiet: older than the newest, or a miss without a reason
+ *   P1      quiet: the two hold different states
+ *   P6      a frame carries what came from that very daemon
+ *   P8      a daemon that no client wrote to removes something from its peer
+ *   P9      an ACK says more than is true
+ *   R3      the observer's account and the store differ
+ *
+ * Must not know: bytes, the network, how a frame is encoded.
+ *
+ * Invariants
+ *  [O1] ghosts are reset when a daemon starts: it has seen nothing
+ *  [O2] no check changes what it looks at (items_state, never items_find)
+ *
+ * Covered by: nothing checks the checker but the model, whose rules can be
+ * switched off; breaking one in replication.c must show here within minutes.
+ */
+#include "compat.h"
+#include "sim.h"
+
+#define FULL_CHECK_EVERY 16
+
+/* ---- values --------------------------------------------------------------------------- */
+
+uint64_t check_value_hash(const struct host *h, const struct item *i)
+{
+	size_t len = item_value_len(i), off = 0;
+	uint8_t *copy = malloc(len + 1);
+	struct iovec iov[16];
+
+	if (!copy)
+		abort();
+	while (off < len) {
+		int n = items_value_iov(node_items(h->node), i, off, iov, ARRAY_LEN(iov));
+		assert(n > 0);
+		for (int j = 0; j < n; j++) {
+			memcpy(copy + off, iov[j].iov_base, iov[j].iov_len);
+			off += iov[j].iov_len;
+		}
+	}
+	uint64_t hash = hash_key(copy, len, item_flags(i));
+	free(copy);
+	return hash;
+}
+
+static struct value_seen *value_slot(struct sim *s, uint32_t key, uint64_t version)
+{
+	uint64_t at = (version * UINT64_C(0x9e3779b97f4a7c15)) ^ key;
+
+	for (at %= s->values_capacity;; at = (at + 1) % s->values_capacity) {
+		struct value_seen *v = &s->values[at];
+		if (!v->used || (v->key == key && v->version == version))
+			return v;
+	}
+}
+
+static void values_grow(struct sim *s)
+{
+	struct value_seen *old = s->values;
+	size_t old_capacity = s->values_capacity;
+
+	s->values_capacity = old_capacity ? old_capacity * 2 : 1024;
+	s->values = calloc(s->values_capacity, sizeof(*s->values));
+	if (!s->values)
+		abort();
+	for (size_t i = 0; i < old_capacity; i++)
+		if (old[i].used)
+			*value_slot(s, old[i].key, old[i].version) = old[i];
+	free(old);
+}
+
+/* One version of a key has one value, wherever it is seen. */
+static void value_note(struct host *h, int key, uint64_t version, uint64_t hash)
+{
+	struct sim *s = h->sim;
+
+	if (s->values_count * 2 >= s->values_capacity)
+		values_grow(s);
+	struct value_seen *v = value_slot(s, (uint32_t)key, version);
+	if (v->used && v->hash != hash)
+		sim_fail(s, "VALUE", "%c: version %" PRIu64 " of k%d has two values", 'A' + h->id,
+		         version, key);
+	s->values_count += !v->used;
+	*v = (struct value_seen){version, hash, (uint32_t)key, 1};
+}
+
+bool check_value_known(struct sim *s, int key, uint64_t version, uint64_t hash)
+{
+	if (version) {
+		if (!s->values_capacity)
+			return false;
+		struct value_seen *v = value_slot(s, (uint32_t)key, version);
+		return v->used && v->hash == hash;
+	}
+	for (size_t i = 0; i < s->values_capacity; i++)
+		if (s->values[i].used && s->values[i].key == (uint32_t)key && s->values[i].hash == hash)
+			return true;
+	return false;
+}
+
+/* ---- ghosts ------------------------------------------------------------------------------ */
+
+void check_reset(struct host *h)
+{
+	memset(h->ghosts, 0, sizeof(h->ghosts));
+	h->change_seq = h->client_changes = h->lost_below = h->evictions = h->tombs_lost = 0;
+	h->peer_incarnation = 0;
+	h->peer_max = h->former_max = 0;
+	h->had_peer = h->written_apart = false;
+	h->pending_count = 0;
+}
+
+static void applied(struct ghost *g, struct state_order order, bool removed)
+{
+	if (state_order_cmp(order.version ? &order : &(struct state_order){0}, &g->app) <= 0)
+		return;
+	g->app = order;
+	g->app_removed = removed;
+}
+
+static void raise(uint64_t *v, uint64_t to)
+{
+	if (to > *v)
+		*v = to;
+}
+
+static uint64_t barrier_of(const struct host *h)
+{
+	return items_flush_state(node_items(h->node))->barrier;
+}
+
+bool check_visible(const struct host *h, const struct item *i)
+{
+	return i && !item_is_tomb(i) && i->version > barrier_of(h) &&
+	       (!i->exptime || i->exptime > now_wall_s(&h->now));
+}
+
+static const struct item *state_of(const struct host *h, int key)
+{
+	char text[KEY_BYTES_MAX + 1];
+	size_t len = key_text(key, text);
+	struct key k = items_key(node_items(h->node), text, len);
+
+	return items_state(node_items(h->node), &k);
+}
+
+static struct host *host_by_incarnation(struct sim *s, uint32_t incarnation)
+{
+	for (int i = 0; i < SIM_HOSTS; i++)
+		if (s->hosts[i].up && s->hosts[i].incarnation == incarnation)
+			return &s->hosts[i];
+	return NULL;
+}
+
+/* ---- the observer ------------------------------------------------------------------------- */
+
+static void check_p8(struct host *h, int key, const char *how)
+{
+	struct host *p = host_by_incarnation(h->sim, h->in_peer_input ? h->input_from
+	                                                              : h->peer_incarnation);
+
+	if (p && p->client_changes == 0 && p->former_max == 0)
+		sim_fail(h->sim, "P8", "%c removes k%d by %s of %c, which no client ever wrote to",
+		         'A' + h->id, key, how, 'A' + p->id);
+}
+
+static bool link_walking(struct sim *s, const struct host *h)
+{
+	struct wire *w = net_link(s);
+
+	return w && w->walking[w->host[0] == h->id ? 0 : 1];
+}
+
+static void cover_drop(struct host *h, const struct change *c, const struct item *before)
+{
+	struct sim *s = h->sim;
+	bool own = before->bits & ITEM_OWN;
+	bool unsettled = own && before->version > items_settled(node_items(h->node));
+
+	if (c->cause == CAUSE_EVICT) {
+		sim_cover(s, unsettled ? COV_evict_own_unacked : own ? COV_evict_own_acked
+		                                                     : COV_evict_received);
+		if (before->bits & ITEM_TOUCHED)
+			sim_cover(s, COV_evict_touched);
+		if (link_walking(s, h))
+			sim_cover(s, COV_evict_in_walk);
+	} else if (c->cause == CAUSE_SWEEP) {
+		sim_cover(s, COV_sweep_dropped);
+		if (unsettled)
+			sim_cover(s, COV_sweep_dropped_unacked);
+	} else {
+		sim_cover(s, COV_expire_reclaim);
+		if (unsettled)
+			sim_cover(s, COV_expire_unacked);
+	}
+}
+
+static void on_remove(struct host *h, int key, const struct change *c)
+{
+	struct ghost *g = &h->ghosts[key];
+	uint64_t before = c->before ? c->before->version : c->order.version;
+
+	if (c->cause == CAUSE_CLIENT || c->cause == CAUSE_ADMIN) {
+		applied(g, c->order, true);
+		h->client_changes++;
+		g->own_stamp = c->own_version;
+		g->source = 0;
+	} else if (c->cause == CAUSE_PEER) {
+		applied(g, c->order, true);
+		if (c->before)
+			check_p8(h, key, "TOMB");
+	} else {
+		raise(c->cause == CAUSE_SWEEP ? &g->gone_bound : &g->gone_evicted, before);
+		if (c->cause == CAUSE_SWEEP)
+			check_p8(h, key, "SWEEP");
+		if (c->before)
+			cover_drop(h, c, c->before);
+	}
+	g->shadow = false;
+}
+
+static void on_state(struct host *h, int key, const struct change *c)
+{
+	struct sim *s = h->sim;
+	struct ghost *g = &h->ghosts[key];
+	bool own = c->cause != CAUSE_PEER;
+
+	if (!c->after || state_order_cmp(&c->order, &(struct state_order){c->after->version,
+	                                                                 c->after->touches,
+	                                                                 c->after->exptime}) != 0) {
+		sim_fail(s, "R3", "%c: a change of k%d does not say what is stored", 'A' + h->id, key);
+		return;
+	}
+	applied(g, c->order, false);
+	g->source = own ? 0 : h->in_peer_input ? h->input_from : h->peer_incarnation;
+	g->shadow = true;
+	g->shadow_order = c->order;
+	g->shadow_hash = check_value_hash(h, c->after);
+	value_note(h, key, c->order.version, g->shadow_hash);
+	if (!own)
+		return;
+	h->client_changes++;
+	g->own_stamp = c->own_version;
+	if (c->kind == CHANGE_TOUCH) {
+		sim_cover(s, COV_touch);
+		if (link_walking(s, h))
+			sim_cover(s, COV_touch_in_walk);
+	} else if (link_walking(s, h)) {
+		sim_cover(s, COV_write_in_walk);
+	}
+	if (s->apart)
+		h->written_apart = true;
+}
+
+void check_change(void *ctx, const struct change *c)
+{
+	struct host *h = ctx;
+	struct sim *s = h->sim;
+	int key = c->kind == CHANGE_FLUSH ? -1 : key_index(c->key.data, c->key.len);
+
+	sim_trace_u64(s, c->order.version);
+	sim_trace_u64(s, (uint64_t)c->kind << 32 | (uint64_t)c->cause << 16 | (uint64_t)(key + 1));
+	if (c->seq != h->change_seq + 1)
+		sim_fail(s, "R3", "%c: change %" PRIu64 " follows %" PRIu64, 'A' + h->id, c->seq,
+		         h->change_seq);
+	h->change_seq = c->seq;
+	if (s->verbose && key >= 0)
+		sim_say(s, "      %c: k%d %s cause %d v=%" PRIu64 " t=%d e=%u", 'A' + h->id, key,
+		        c->kind == CHANGE_REMOVE ? "removed" : c->kind == CHANGE_TOUCH ? "touched" : "is",
+		        c->cause, c->order.version, c->order.touches, c->order.exptime);
+	if (c->kind == CHANGE_FLUSH) {
+		if (c->cause == CAUSE_CLIENT)
+			h->client_changes++;
+		if (c->cause == CAUSE_EXPIRE) {
+			sim_cover(s, COV_flush_fired);
+			if (!net_link(s))
+				sim_cover(s, COV_flush_fired_apart);
+		}
+	} else if (key >= 0) {
+		if (c->kind == CHANGE_REMOVE)
+			on_remove(h, key, c);
+		else
+			on_state(h, key, c);
+	}
+}
+
+/* ---- frames --------------------------------------------------------------------------------- */
+
+void check_hello(struct sim *s, struct wire *w, int side)
+{
+	struct host *h = &s->hosts[w->host[1 - side]];
+
+	if (!h->up || h->incarnation != w->incarnation[1 - side])
+		return;
+	h->had_peer = true; /* contact: lost tombstones count from here on */
+}
+
+static void know_peer(struct sim *s, struct host *h, uint32_t incarnation)
+{
+	if (h->peer_incarnation == incarnation)
+		return;
+	if (h->peer_incarnation)
+		raise(&h->former_max, h->peer_max);
+	h->peer_max = 0;
+	h->peer_incarnation = incarnation;
+	(void)s;
+}
+
+/* P6: an exact state that came from the daemon it is now sent to. */
+void check_frame_out(struct sim *s, struct wire *w, int side, const struct frame *f)
+{
+	struct host *h = &s->hosts[w->host[side]];
+
+	s->frames[f->type != WIRE_MARK && f->type != WIRE_ACK]++;
+	sim_trace_u64(s, (uint64_t)f->type << 56 ^ f->order.version ^ f->version);
+	if (f->key < 0 || (f->type != WIRE_ITEM && f->type != WIRE_TOUCH))
+		return;
+	struct ghost *g = &h->ghosts[f->key];
+	if (!g->shadow || g->source != w->incarnation[1 - side] || g->source == 0 ||
+	    state_order_cmp(&g->shadow_order, &f->order) != 0)
+		return;
+	uint64_t former = h->peer_incarnation == g->source ? h->former_max : UINT64_MAX;
+	if (f->order.version <= former)
+		sim_cover(s, COV_echo_exempt);
+	else
+		sim_fail(s, "P6", "%c sends k%d v=%" PRIu64 " back to %c, where it came from",
+		         'A' + h->id, f->key, f->order.version, 'A' + w->host[1 - side]);
+}
+
+void check_frame_in(struct sim *s, struct wire *w, int side, const struct frame *f)
+{
+	struct host *h = &s->hosts[w->host[1 - side]];
+
+	know_peer(s, h, w->incarnation[side]);
+	if (f->type == WIRE_ITEM || f->type == WIRE_TOMB || f->type == WIRE_TOUCH)
+		raise(&h->peer_max, f->order.version);
+	if (f->type == WIRE_ACK)
+		raise(&h->peer_max, f->version);
+	if (h->pending_count == SIM_PENDING) {
+		sim_fail(s, "SIM", "too many frames wait for their effect");
+		return;
+	}
+	h->pending[h->pending_count++] = (struct pending_frame){*f, (int)(w - s->wires)};
+}
+
+void check_link_gone(struct host *h, int wire)
+{
+	int kept = 0;
+
+	for (int i = 0; i < h->pending_count; i++)
+		if (h->pending[i].wire != wire)
+			h->pending[kept++] = h->pending[i];
+	h->pending_count = kept;
+}
+
+/* The state that an ITEM brought is not there: why? */
+static void item_missing(struct host *h, const struct frame *f, const struct item *held)
+{
+	struct sim *s = h->sim;
+	struct ghost *g = &h->ghosts[f->key];
+	uint64_t lost = repl_lost_below(node_repl(h->node));
+
+	if (h->lost_below > lost)
+		lost = h->lost_below;
+	if (held) {
+		sim_fail(s, "P3", "%c was sent k%d v=%" PRIu64 " and keeps an older state v=%" PRIu64,
+		         'A' + h->id, f->key, f->order.version, held->version);
+	} else if (f->order.version <= lost) {
+		sim_cover(s, COV_rule3_drop);
+		raise(&g->gone_bound, f->order.version);
+	} else if (!h->may_fail && f->bytes < h->settings.item_bytes_max / 2 &&
+	           h->settings.memory_bytes_max > 16u << 20) {
+		sim_fail(s, "P4", "%c was sent k%d v=%" PRIu64 " and dropped it without a reason",
+		         'A' + h->id, f->key, f->order.version);
+	} else {
+		sim_cover(s, COV_not_storable);
+		applied(g, f->order, false);
+		raise(&g->gone_evicted, f->order.version);
+	}
+}
+
+static void settle_item(struct host *h, const struct frame *f)
+{
+	struct sim *s = h->sim;
+	struct ghost *g = &h->ghosts[f->key];
+	const struct item *held = state_of(h, f->key);
+	struct state_order order = held ? item_order(held) : (struct state_order){0};
+
+	if (f->order.version <= barrier_of(h)) {
+		sim_cover(s, COV_barrier_ignored);
+	} else if (held && state_order_cmp(&order, &f->order) >= 0) {
+		if (item_is_tomb(held))
+			sim_cover(s, COV_tomb_hides);
+		else if (state_order_cmp(&order, &f->order) > 0)
+			sim_cover(s, (held->bits & ITEM_OWN) ? COV_conflict_won : COV_stale_ignored);
+	} else if (state_order_cmp(&g->app, &f->order) < 0) {
+		item_missing(h, f, held);
+	} else if (state_order_cmp(&g->app, &f->order) == 0 && g->app_removed) {
+		sim_cover(s, COV_not_storable); /* it removed the older state all the same */
+		g->app_removed = false;
+		raise(&g->gone_evicted, f->order.version);
+	}
+}
+
+static void settle_tomb(struct host *h, const struct frame *f)
+{
+	struct ghost *g = &h->ghosts[f->key];
+	const struct item *held = state_of(h, f->key);
+
+	if (f->order.version <= barrier_of(h))
+		return;
+	applied(g, f->order, true);
+	if (!held)
+		return;
+	struct state_order order = item_order(held);
+	if (state_order_cmp(&order, &f->order) < 0)
+		sim_fail(h->sim, "P2", "%c was sent a tombstone of k%d v=%" PRIu64 " and keeps v=%" PRIu64,
+		         'A' + h->id, f->key, f->order.version, order.version);
+}
+
+static void settle_touch(struct host *h, const struct frame *f)
+{
+	const struct item *held = state_of(h, f->key);
+
+	if (!held || item_is_tomb(held) || held->version != f->order.version) {
+		sim_cover(h->sim, COV_touch_ignored);
+		return;
+	}
+	struct state_order order = item_order(held);
+	if (state_order_cmp(&order, &f->order) < 0)
+		sim_fail(h->sim, "P1", "%c was sent a touch of k%d v=%" PRIu64 " and ignored it",
+		         'A' + h->id, f->key, order.version);
+}
+
+/* P9: what the peer confirmed, it has (or has a reason not to have). */
+static void settle_ack(struct host *h, const struct frame *f, uint32_t from)
+{
+	struct sim *s = h->sim;
+	struct host *p = host_by_incarnation(s, from);
+
+	if (!p)
+		return;
+	for (int k = 0; k < SIM_KEYS; k++) {
+		const struct item *i = h->ghosts[k].source == 0 && h->ghosts[k].shadow ? state_of(h, k) : NULL;
+		struct ghost *g = &p->ghosts[k];
+		if (!i || item_is_tomb(i) || !(i->bits & ITEM_OWN) || h->ghosts[k].own_stamp > f->version)
+			continue;
+		struct state_order order = item_order(i);
+		sim_cover(s, COV_acked_writes_checked);
+		if (state_order_cmp(&g->app, &order) >= 0 || barrier_of(p) >= order.version ||
+		    g->gone_evicted >= order.version || g->gone_bound >= order.version)
+			continue;
+		sim_fail(s, "P9", "%c acknowledged %" PRIu64 " but never had k%d v=%" PRIu64 " t%d of %c",
+		         'A' + p->id, f->version, k, order.version, order.touches, 'A' + h->id);
+	}
+}
+
+static void settle_frame(struct host *h, const struct frame *f, uint32_t from)
+{
+	if (f->type == WIRE_ACK)
+		settle_ack(h, f, from);
+	else if (f->type == WIRE_FLUSH && barrier_of(h) < f->version)
+		sim_fail(h->sim, "P2", "%c was sent barrier %" PRIu64 " and has %" PRIu64, 'A' + h->id,
+		         f->version, barrier_of(h));
+	if (f->key < 0)
+		return;
+	if (f->type == WIRE_ITEM)
+		settle_item(h, f);
+	else if (f->type == WIRE_TOMB)
+		settle_tomb(h, f);
+	else if (f->type == WIRE_TOUCH)
+		settle_touch(h, f);
+}
+
+/* Account for the frames that arrived, unless the node still holds them up. */
+static void settle_pending(struct host *h)
+{
+	int kept = 0;
+
+	for (int i = 0; i < h->pending_count; i++) {
+		struct pending_frame *p = &h->pending[i];
+		struct wire *w = &h->sim->wires[p->wire];
+		int side = w->host[0] == h->id ? 0 : 1;
+		if (!w->used || !w->conn[side] || repl_conn_closing(w->conn[side]))
+			continue;
+		if (!repl_conn_wants_read(w->conn[side]))
+			h->pending[kept++] = *p;
+		else
+			settle_frame(h, &p->frame, w->incarnation[1 - side]);
+	}
+	h->pending_count = kept;
+}
+
+/* ---- after every event ------------------------------------------------------------------------ */
+
+/* R3: what the observer was told is what is held. */
+static void check_shadow(struct host *h, int key, const struct item *i)
+{
+	struct ghost *g = &h->ghosts[key];
+	bool item = i && !item_is_tomb(i);
+
+	if (g->shadow && g->shadow_order.version <= barrier_of(h))
+		return;
+	if (item != g->shadow) {
+		sim_fail(h->sim, "R3", "%c: k%d is %s, the observer was told %s", 'A' + h->id, key,
+		         item ? "held" : "not held", g->shadow ? "it is" : "it is not");
+		return;
+	}
+	if (!item)
+		return;
+	struct state_order order = item_order(i);
+	if (state_order_cmp(&order, &g->shadow_order) != 0)
+		sim_fail(h->sim, "R3", "%c: k%d is v=%" PRIu64 " t%d, the observer was told v=%" PRIu64 " t%d",
+		         'A' + h->id, key, i->version, i->touches, g->shadow_order.version,
+		         g->shadow_order.touches);
+}
+
+static void check_shown(struct host *h, int key, const struct item *i)
+{
+	struct sim *s = h->sim;
+	struct ghost *g = &h->ghosts[key];
+	struct host *peer = sim_peer(s, h);
+	struct state_order order = item_order(i);
+
+	if (state_order_cmp(&order, &g->app) < 0) {
+		const struct ghost *o = &peer->ghosts[key];
+		const char *property = state_order_cmp(&order, &o->app) < 0 ? "P2" : "P3";
+		sim_fail(s, property,
+		         "%c shows k%d v=%" PRIu64 " t%d e%u after it %s v=%" PRIu64 " t%d e%u%s", 'A' + h->id,
+		         key, order.version, order.touches, order.exptime,
+		         order.version < g->vis.version ? "showed" : "applied", g->app.version,
+		         g->app.touches, g->app.exptime, g->app_removed ? " (removal)" : "");
+	}
+	if (state_order_cmp(&order, &g->vis) > 0)
+		g->vis = order;
+}
+
+/* A tombstone lost before the first contact misleads nobody: forget it too. */
+static void forget_lost(struct host *h)
+{
+	const struct items_counters *c = items_counters(node_items(h->node));
+
+	if (c->tombs_lost == h->tombs_lost)
+		return;
+	h->tombs_lost = c->tombs_lost;
+	sim_cover(h->sim, COV_tomb_lost);
+	if (h->had_peer)
+		return;
+	for (int k = 0; k < SIM_KEYS; k++) {
+		struct ghost *g = &h->ghosts[k];
+		if (g->shadow || state_of(h, k))
+			continue;
+		g->app = g->vis = (struct state_order){0};
+		g->app_removed = false;
+	}
+}
+
+static void check_lost_below(struct host *h)
+{
+	uint64_t lost = repl_lost_below(node_repl(h->node));
+
+	if (lost > h->lost_below) {
+		sim_cover(h->sim, COV_lost_raised);
+		if (link_walking(h->sim, h))
+			sim_cover(h->sim, COV_lost_raised_in_walk);
+		sim_say(h->sim, "      %c: lost_below=%" PRIu64, 'A' + h->id, lost);
+	} else if (lost < h->lost_below) {
+		sim_cover(h->sim, COV_lost_cleared);
+		sim_say(h->sim, "      %c: lost_below=%" PRIu64, 'A' + h->id, lost);
+	}
+	h->lost_below = lost;
+}
+
+void check_host(struct host *h)
+{
+	struct sim *s = h->sim;
+	const char *broken = repl_check(node_repl(h->node));
+
+	if (broken)
+		sim_fail(s, "REPL", "%c: %s", 'A' + h->id, broken);
+	if (h->checks++ % FULL_CHECK_EVERY == 0) {
+		broken = items_check(node_items(h->node));
+		if (broken)
+			sim_fail(s, "ITEMS", "%c: %s", 'A' + h->id, broken);
+	}
+	settle_pending(h);
+	forget_lost(h);
+	check_lost_below(h);
+	for (int k = 0; k < SIM_KEYS && !sim_failed(s); k++) {
+		const struct item *i = state_of(h, k);
+		check_shadow(h, k, i);
+		if (check_visible(h, i))
+			check_shown(h, k, i);
+	}
+}
+
+/* ---- at quiet ------------------------------------------------------------------------------------ */
+
+static void compare_shown(struct sim *s, struct host *h, struct host *m, int k, const struct item *i)
+{
+	struct state_order order = item_order(i);
+	const struct ghost *g = &m->ghosts[k];
+
+	if (state_order_cmp(&order, &g->app) < 0)
+		sim_fail(s, "P4", "quiet: %c shows k%d v=%" PRIu64 " t%d e%u but %c applied v=%" PRIu64
+		         " t%d e%u%s", 'A' + h->id, k, order.version, order.touches, order.exptime, 'A' + m->id,
+		         g->app.version, g->app.touches, g->app.exptime, g->app_removed ? " (removal)" : "");
+	if (order.version <= barrier_of(m))
+		sim_fail(s, "P4", "quiet: %c shows k%d below the barrier of %c", 'A' + h->id, k, 'A' + m->id);
+	if (order.exptime && order.exptime <= now_wall_s(&m->now))
+		return;
+	const struct item *o = state_of(m, k);
+	if (!o || item_is_tomb(o)) {
+		if (g->gone_evicted < order.version && g->gone_bound < order.version)
+			sim_fail(s, "P1", "quiet: %c shows k%d v=%" PRIu64 ", %c lacks it without a reason",
+			         'A' + h->id, k, order.version, 'A' + m->id);
+		return;
+	}
+	struct state_order other = item_order(o);
+	if (state_order_cmp(&order, &other) != 0)
+		sim_fail(s, "P1", "quiet: k%d is v=%" PRIu64 " t%d e%u on %c and v=%" PRIu64 " t%d e%u on %c", k,
+		         order.version, order.touches, order.exptime, 'A' + h->id, other.version, other.touches,
+		         other.exptime, 'A' + m->id);
+	else if (check_value_hash(h, i) != check_value_hash(m, o))
+		sim_fail(s, "P1", "quiet: k%d v=%" PRIu64 " has two values", k, order.version);
+}
+
+static void check_quiet_host(struct sim *s, struct host *h, struct host *m)
+{
+	for (int k = 0; k < SIM_KEYS && !sim_failed(s); k++) {
+		const struct ghost *g = &h->ghosts[k];
+		const struct item *i = state_of(h, k);
+		if (check_visible(h, i)) {
+			compare_shown(s, h, m, k, i);
+			continue;
+		}
+		if (g->app.version && !g->app_removed && g->app.version > barrier_of(h) &&
+		    !(i && !item_is_tomb(i)) && (!g->app.exptime || g->app.exptime > now_wall_s(&h->now)) &&
+		    g->gone_evicted < g->app.version && g->gone_bound < g->app.version)
+			sim_fail(s, "P4", "quiet: %c misses k%d v=%" PRIu64 " without a reason", 'A' + h->id, k,
+			         g->app.version);
+	}
+}
+
+static void check_quiet_flush(struct sim *s, struct host *a, struct host *b)
+{
+	const struct flush_state *fa = items_flush_state(node_items(a->node));
+	const struct flush_state *fb = items_flush_state(node_items(b->node));
+
+	if (fa->barrier != fb->barrier || fa->command != fb->command)
+		sim_fail(s, "P1", "quiet: barriers %" PRIu64 "/%" PRIu64 ", flush commands %" PRIu64 "/%" PRIu64,
+		         fa->barrier, fb->barrier, fa->command, fb->command);
+	if (fa->command > fa->barrier)
+		sim_fail(s, "P4", "quiet: the newest flush_all was never carried out");
+}
+
+void check_quiet(struct sim *s, struct host *a, struct host *b)
+{
+	struct wire *w = net_link(s);
+	const char *broken = items_check(node_items(a->node));
+
+	if (!broken)
+		broken = items_check(node_items(b->node));
+	if (broken)
+		sim_fail(s, "ITEMS", "quiet: %s", broken);
+	check_quiet_host(s, a, b);
+	check_quiet_host(s, b, a);
+	check_quiet_flush(s, a, b);
+	struct host *connector = w->host[0] == a->id ? a : b, *acceptor = connector == a ? b : a;
+	if (repl_role(node_repl(connector->node)) != REPL_SLAVE ||
+	    repl_role(node_repl(acceptor->node)) != REPL_MASTER)
+		sim_fail(s, "ROLE", "quiet: the connected end is not the slave, or the accepted not the master");
+	if (connector->listening || !acceptor->listening)
+		sim_fail(s, "ROLE", "quiet: master %c listens %d, slave %c listens %d", 'A' + acceptor->id,
+		         acceptor->listening, 'A' + connector->id, connector->listening);
+}

@@ -1,0 +1,167 @@
+/*
+ * sim_sniff.c - frames in the byte streams of the link.
+ *
+ * Owns: four readers per wire (each direction, where it leaves and where it
+ * arrives), which cut the stream into the opening line and frames with the
+ * codec of the production code (repl_wire.h), and tell the oracle. What leaves
+ * tells what walks are running; what arrives has an effect that the oracle
+ * expects.
+ *
+ * Must not know: what a frame does to a node.
+ *
+ * Invariants
+ *  [F1] a stream that does not decode is a failure: nobody here sends rubbish
+ *  [F2] MARK and ACK are never more than a handful among what is unsent (P5)
+ *
+ * Covered by: every run.
+ */
+#include "compat.h"
+#include "sim.h"
+
+#define BODY_BYTES_MAX (64u << 20)
+
+void sniff_release(struct sniff *n)
+{
+	free(n->data);
+	memset(n, 0, sizeof(*n));
+}
+
+/* Bytes of the line or frame at the front of data, 0 if that is not known yet. */
+static size_t unit_len(const struct sniff *n, const uint8_t *data, size_t len)
+{
+	if (n->lines == 0) {
+		const uint8_t *end = memchr(data, '\n', len);
+		return end ? (size_t)(end - data) + 1 : 0;
+	}
+	if (len < WIRE_FRAME_BYTES)
+		return 0;
+	return WIRE_FRAME_BYTES + (size_t)load_be32(data + 1);
+}
+
+size_t sniff_until_frame_end(const struct sniff *n, const uint8_t *next, size_t len)
+{
+	uint8_t head[WIRE_LINE_BYTES_MAX];
+	size_t have = n->len < sizeof(head) ? n->len : sizeof(head);
+	size_t more = len < sizeof(head) - have ? len : sizeof(head) - have;
+
+	if (n->len) /* may be nothing at all, and memcpy wants a pointer */
+		memcpy(head, n->data, have);
+	memcpy(head + have, next, more);
+	size_t unit = unit_len(n, head, have + more);
+	if (unit == 0 || unit <= n->len)
+		return len;
+	return unit - n->len < len ? unit - n->len : len;
+}
+
+static void cover_walk(struct sim *s, struct wire *w, int side, const struct frame *f)
+{
+	if (f->type == WIRE_BEGIN) {
+		sim_cover(s, f->bits & WIRE_BEGIN_SWEEPS ? COV_walk_sweeping
+		             : w->walks[side]            ? COV_walk_overload
+		             : f->version                ? COV_walk_reconnect
+		                                         : COV_walk_first);
+		w->walks[side]++;
+		w->walking[side] = true;
+	} else if (f->type == WIRE_MARK && (f->bits & WIRE_MARK_SYNCED)) {
+		sim_cover(s, COV_mark_synced);
+		w->walking[side] = false;
+	} else if (f->type == WIRE_TOUCH && w->walking[side]) {
+		sim_cover(s, COV_touch_by_walk);
+	} else if (f->type == WIRE_ACK && (f->bits & WIRE_ACK_REFUSED)) {
+		sim_cover(s, COV_ack_refused);
+	}
+}
+
+static void say_frame(struct sim *s, const struct wire *w, int side, bool arriving, const struct frame *f)
+{
+	char key[16] = "";
+
+	if (f->key >= 0)
+		snprintf(key, sizeof(key), " k%d", f->key);
+	sim_say(s, "     %c%s %s%s v=%" PRIu64 " t=%d e=%u bits=%d%s", 'A' + w->host[arriving ? 1 - side : side],
+	        arriving ? "<" : ">", wire_type_name(f->type), key,
+	        f->type == WIRE_FLUSH ? f->version : f->order.version, f->order.touches, f->order.exptime,
+	        f->bits, w->lost ? " (lost)" : "");
+}
+
+static void one_frame(struct sim *s, struct wire *w, int side, bool arriving, const struct wire_frame *wf,
+                      size_t bytes)
+{
+	struct frame f = {.type = wf->type, .key = -1, .order = wf->order, .version = wf->order.version,
+	                  .bits = wf->bits, .bytes = bytes};
+
+	if (wf->key)
+		f.key = key_index(wf->key, wf->key_len);
+	if (wf->type == WIRE_FLUSH)
+		f.version = wf->flush.barrier;
+	say_frame(s, w, side, arriving, &f);
+	if (arriving) {
+		/* the walk is over for the oracle when its end has been read */
+		w->synced[side] |= f.type == WIRE_MARK && (f.bits & WIRE_MARK_SYNCED);
+		check_frame_in(s, w, side, &f);
+		return;
+	}
+	sim_cover(s, COV_frame_ITEM + (f.type - WIRE_ITEM));
+	cover_walk(s, w, side, &f);
+	check_frame_out(s, w, side, &f);
+}
+
+static void one_line(struct sim *s, struct wire *w, int side, bool arriving, const struct sniff *n)
+{
+	struct wire_hello hello;
+	char reason[WIRE_REASON_BYTES_MAX] = "";
+	const char *error = NULL;
+	size_t consumed = 0;
+	enum wire_line line = wire_line_decode(n->data, n->len, &hello, reason, &consumed, &error);
+
+	if (line == WIRE_LINE_BAD || line == WIRE_LINE_MORE)
+		sim_fail(s, "WIRE", "%c sent a bad line: %s", 'A' + w->host[side], error ? error : "?");
+	else if (line == WIRE_LINE_REFUSED && !arriving)
+		sim_cover(s, COV_third_refused);
+	else if (line == WIRE_LINE_HELLO && arriving)
+		check_hello(s, w, side);
+	if (line == WIRE_LINE_REFUSED)
+		sim_say(s, "     %c%s REFUSED %s", 'A' + w->host[arriving ? 1 - side : side], arriving ? "<" : ">",
+		        reason);
+}
+
+static void sniff_append(struct sniff *n, const uint8_t *data, size_t len)
+{
+	if (n->len + len > n->capacity) {
+		n->capacity = (n->len + len) * 2;
+		n->data = realloc(n->data, n->capacity);
+		if (!n->data)
+			abort();
+	}
+	memcpy(n->data + n->len, data, len);
+	n->len += len;
+}
+
+void sniff_bytes(struct sim *s, struct wire *w, int side, bool arriving, const uint8_t *data, size_t len)
+{
+	struct sniff *n = arriving ? &w->pipe[side].in : &w->pipe[side].out;
+	size_t off = 0;
+
+	sniff_append(n, data, len);
+	while (off < n->len && !sim_failed(s)) {
+		size_t unit = unit_len(n, n->data + off, n->len - off);
+		if (unit == 0 || n->len - off < unit)
+			break;
+		if (n->lines == 0) {
+			n->lines = 1;
+			one_line(s, w, side, arriving, n);
+		} else {
+			struct wire_frame f;
+			size_t head = 0;
+			const char *error = "incomplete";
+			if (wire_frame_decode(n->data + off, unit, BODY_BYTES_MAX, &f, &head, &error) != WIRE_OK ||
+			    head + f.value_len != unit)
+				sim_fail(s, "WIRE", "%c sent a bad frame: %s", 'A' + w->host[side], error);
+			else
+				one_frame(s, w, side, arriving, &f, unit);
+		}
+		off += unit;
+	}
+	memmove(n->data, n->data + off, n->len - off);
+	n->len -= off;
+}

@@ -38,6 +38,11 @@
 #define IOV_MAX 1024
 #endif
 
+/* Without a configuration header (a file compiled by hand). */
+#ifndef PACKAGE_VERSION
+#define PACKAGE_VERSION "2.0.0"
+#endif
+
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 #define likely(x) __builtin_expect(!!(x), 1)

@@ -1,0 +1,159 @@
+/*
+ * message.h - what a command and a reply are, whatever the protocol.
+ *
+ * Owns: the enum of operations (one per row of commands.def), a decoded
+ * command, the answers a command can have, and the small interface through
+ * which a handler answers. The codecs (proto_text.c, and those to come) make
+ * commands and print replies; the handlers (command.c) do the rest; session.c
+ * brings the two together. Nothing else sees more than one of the three.
+ *
+ *     bytes -> codec -> struct command -> handler -> struct reply -> codec -> bytes
+ *
+ * Must not know: any protocol's spelling, sessions, sockets, the engine.
+ *
+ * Spans in a command point into the input and are valid until the caller
+ * consumes it; expiry is kept as sent (store.c resolves it).
+ *
+ * Layer 2. Covered by: t/test_proto_text.c, t/test_command.c.
+ */
+#ifndef MESSAGE_H
+#define MESSAGE_H
+
+#include "compat.h"
+#include "items.h"
+#include "output.h"
+
+/* What a row of commands.def says about its operation. */
+#define CMD_READ (1u << 0)      /* looks at cached data */
+#define CMD_WRITE (1u << 1)     /* may change cached data */
+#define CMD_BODY (1u << 2)      /* a value of value_len bytes follows the command */
+#define CMD_QUIETABLE (1u << 3) /* its one-line answer can be suppressed */
+#define CMD_ADMIN (1u << 4)     /* about the server, not about data */
+#define CMD_INDENT (1u << 5)    /* text: spaces may stand before the word */
+
+enum command_id {
+#define COMMAND(id, word, c0, c1, syntax, words_min, flags, handler, help) CMD_##id,
+#include "commands.def"
+#undef COMMAND
+	CMD_COUNT,
+	CMD_NONE = CMD_COUNT
+};
+
+/* Words separated by spaces: the keys of a get, the arguments of stats. */
+struct word_list {
+	const uint8_t *at;
+	const uint8_t *end;
+};
+struct word {
+	const uint8_t *data;
+	size_t len;
+};
+
+static inline bool word_is(const struct word *w, const char *text)
+{
+	size_t len = strlen(text);
+
+	return w->len == len && memcmp(w->data, text, len) == 0;
+}
+
+/* Take the next word off the list; false at its end. */
+static inline bool word_list_next(struct word_list *list, struct word *out)
+{
+	const uint8_t *p = list->at;
+
+	while (p < list->end && *p == ' ')
+		p++;
+	if (p == list->end) {
+		list->at = p;
+		return false;
+	}
+	const uint8_t *space = memchr(p, ' ', (size_t)(list->end - p));
+	out->data = p;
+	list->at = space ? space : list->end;
+	out->len = (size_t)(list->at - p);
+	return true;
+}
+
+struct command {
+	enum command_id id;
+	bool quiet;    /* the client wants no one-line answer */
+	bool with_cas; /* hits show the CAS unique */
+	bool has_exptime;
+	uint32_t flags;
+	int64_t exptime;        /* as sent */
+	uint64_t number;        /* CAS unique to compare, delta, verbosity */
+	size_t value_len;       /* CMD_BODY */
+	struct key key;         /* the first or only key; hash filled by command_prepare() */
+	struct word_list words; /* get: the keys after the first; else what follows the command */
+	struct item *item;      /* CMD_BODY: reserved by command_body_begin() */
+};
+
+/* X(name, text line); an empty line is printed by other means or not at all. */
+#define REPLIES(X)                                                                                           \
+	X(NONE, "")                                                                                          \
+	X(STORED, "STORED")                                                                                  \
+	X(NOT_STORED, "NOT_STORED")                                                                          \
+	X(EXISTS, "EXISTS")                                                                                  \
+	X(NOT_FOUND, "NOT_FOUND")                                                                            \
+	X(DELETED, "DELETED")                                                                                \
+	X(TOUCHED, "TOUCHED")                                                                                \
+	X(OK, "OK")                                                                                          \
+	X(END, "END")                                                                                        \
+	X(RESET, "RESET")                                                                                    \
+	X(NOOP, "MN")                                                                                        \
+	X(NUMBER, "")                                                                                        \
+	X(VERSION, "VERSION ")                                                                               \
+	X(UNKNOWN, "ERROR")                                                                                  \
+	X(BAD_FORMAT, "CLIENT_ERROR bad command line format")                                                \
+	X(BAD_DELETE, "CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]")                \
+	X(BAD_EXPTIME, "CLIENT_ERROR invalid exptime argument")                                              \
+	X(BAD_DELTA, "CLIENT_ERROR invalid numeric delta argument")                                          \
+	X(BAD_CHUNK, "CLIENT_ERROR bad data chunk")                                                          \
+	X(NON_NUMERIC, "CLIENT_ERROR cannot increment or decrement non-numeric value")                       \
+	X(FLUSH_REFUSED, "CLIENT_ERROR flush_all not allowed")                                               \
+	X(BAD_SHUTDOWN, "CLIENT_ERROR invalid shutdown mode")                                                \
+	X(SHUTDOWN_REFUSED, "SERVER_ERROR: shutdown not enabled")                                            \
+	X(TOO_LARGE, "SERVER_ERROR object too large for cache")                                              \
+	X(NO_MEMORY_STORING, "SERVER_ERROR out of memory storing object")                                    \
+	X(NO_MEMORY, "SERVER_ERROR out of memory")                                                           \
+	X(NO_MEMORY_WRITING, "SERVER_ERROR out of memory writing get response")
+
+enum reply_status {
+#define X(name, line) REPLY_##name,
+	REPLIES(X)
+#undef X
+		REPLY_STATUS_COUNT
+};
+
+struct reply;
+
+/* One hit. item says flags, length, version and value; with -C cas is 0. */
+struct reply_value {
+	const struct key *key;
+	struct item *item;
+	uint64_t cas;
+};
+
+/* How a protocol prints. All three append to reply->out and return false when
+ * there is no memory for it (nothing was appended then). */
+struct reply_format {
+	bool (*value)(struct reply *reply, const struct reply_value *value);
+	bool (*pair)(struct reply *reply, const char *name, const char *value);
+	bool (*status)(struct reply *reply);
+};
+
+/* What a handler fills in. Hits and pairs are printed as they come; the status
+ * once, by the session, after the handler returned. */
+struct reply {
+	const struct reply_format *format;
+	const struct command *command;
+	struct output *out;
+	enum reply_status status;
+	uint64_t number;       /* REPLY_NUMBER */
+	const char *text;      /* REPLY_VERSION */
+	bool close;            /* end the conversation after this */
+	bool more;             /* stopped in the middle: go on with `rest` later */
+	struct word_list rest; /* keys not answered yet, if more */
+};
+
+#endif

@@ -1,0 +1,60 @@
+/*
+ * proto_text.h - the classic text protocol: bytes to commands, replies to bytes.
+ *
+ * Owns: line framing and its limits, the word lookup, the tokens and number
+ * grammars of every classic command, the rules of noreply, and the spelling of
+ * replies (doc/protocol.txt section 1).
+ *
+ * Must not know: what a command does, settings, sessions, the clock, where
+ * bytes come from or go to.
+ *
+ * The parser is pure: its state is one integer (how much of the line in
+ * progress is known to hold no end, so that single bytes dripping in cost O(n)
+ * together), it allocates nothing and keeps no pointer. The body of a storage
+ * command never passes through it.
+ *
+ * Invariants
+ *  [X1] consumed <= len, and 0 for PARSE_MORE
+ *  [X2] a line gives the same result in whatever pieces it arrives, as long as
+ *       it is not longer than PROTO_TEXT_LINE_BYTES_MAX (an unfinished line
+ *       above that is given up, a finished one is not)
+ *
+ * Layer 2. Covered by: t/test_proto_text.c.
+ */
+#ifndef PROTO_TEXT_H
+#define PROTO_TEXT_H
+
+#include "compat.h"
+#include "message.h"
+
+#define PROTO_TEXT_LINE_BYTES_MAX 2048
+#define PROTO_TEXT_WORDS_MAX 23 /* of one line; the rest is ignored */
+
+struct proto_text {
+	size_t scanned;
+};
+
+enum parse_status {
+	PARSE_OK,   /* *out is a command */
+	PARSE_MORE, /* not a whole command yet */
+	PARSE_BAD,  /* answer `error` (unless out->quiet), after `swallow` more bytes */
+	PARSE_FATAL /* close without a word */
+};
+
+struct parse_result {
+	enum parse_status status;
+	enum reply_status error;
+	size_t consumed;
+	size_t swallow; /* bytes after `consumed` to throw away */
+};
+
+struct parse_result proto_text_parse(struct proto_text *state, const uint8_t *in, size_t len,
+				     struct command *out);
+
+/* What is printed as this protocol. */
+extern const struct reply_format proto_text_format;
+
+/* The operation a word stands for, or CMD_NONE. For tests. */
+enum command_id proto_text_lookup(const uint8_t *word, size_t len);
+
+#endif

@@ -1,0 +1,597 @@
+/*
+ * session.c - one client conversation, without I/O. See session.h.
+ *
+ * Owns: the loop that turns input into commands, the body being received, what
+ * is to be swallowed, and when to stop: for output that does not drain, for
+ * fairness, for good.
+ *
+ *            +-> swallow --- all thrown away: the error's answer --+
+ *            |                                                     |
+ *   input ---+-> upload ---- body complete: commit and answer -----+--> input
+ *            |                                                     |
+ *            +-> batch ----- parse some commands, run them --------+
+ *                  |
+ *                  +- pause: FULL (output) or TURN (fairness); the rest waits
+ *                     in `in`, session_resume() goes on
+ *
+ * Must not know: sockets, what a command does, how a reply is spelled.
+ *
+ * Several reads in one piece of input are parsed ahead, so that the memory
+ * they lead to is fetched while the one before runs; they run in order. A read
+ * of many keys may be left in the middle (reply.more): its line then stays in
+ * `in`, and resume_at says from where in the line to go on.
+ *
+ * Invariants: [S1] [S2] [S3] of session.h, and
+ *  [S4] the shared output belongs to at most one session, from its input to
+ *       session_settle()
+ *  [S5] while a body is being received, `in` is empty
+ *
+ * Covered by: t/test_session.c.
+ */
+#include "compat.h"
+#include "buf.h"
+#include "command.h"
+#include "message.h"
+#include "output.h"
+#include "proto_text.h"
+#include "session.h"
+
+_Static_assert(SESSION_COPY_BYTES_MAX == OUTPUT_COPY_BYTES_MAX, "one limit, two layers");
+_Static_assert(SESSION_LINE_BYTES_MAX == PROTO_TEXT_LINE_BYTES_MAX, "one limit, two layers");
+_Static_assert(SESSION_OUTPUT_BYTES_MAX == COMMAND_OUTPUT_BYTES_MAX, "one limit, two layers");
+
+/* Commands parsed before the first of them runs. */
+#define COMMANDS_AHEAD 16
+/* A list of keys that has not ended yet may grow to this. */
+#define INPUT_BYTES_MAX ((size_t)16 << 20)
+/* A body with at least this much missing is received straight into its item;
+ * less comes with whatever follows it, through the shared buffer. */
+#define BODY_DIRECT_BYTES_MIN 4096
+#define BODY_IOV_MAX 8
+#define BODY_END "\r\n"
+#define BODY_END_LEN 2
+/* The shared output when nothing unusual happens, and when it is given back. */
+#define SHARED_BYTES ((size_t)512 * 1024)
+#define SHARED_BYTES_KEPT_MAX ((size_t)1024 * 1024)
+
+struct parsed {
+	struct command cmd;
+	struct parse_result result;
+};
+
+struct session_shared {
+	struct output out;
+	struct session *owner; /* [S4] */
+	struct parsed batch[COMMANDS_AHEAD];
+};
+
+/* Why input waits although it may be complete. */
+enum pause {
+	PAUSE_NONE,
+	PAUSE_FULL, /* [S2] */
+	PAUSE_TURN  /* [S3] */
+};
+
+struct upload {
+	struct command cmd;
+	size_t got; /* of value and end */
+	uint8_t end[BODY_END_LEN];
+	bool active;
+};
+
+struct swallow {
+	size_t left;
+	enum reply_status error; /* said when nothing is left */
+	bool quiet;
+};
+
+struct session {
+	struct engine *engine;
+	struct session_shared *shared;
+	struct buf in;          /* not a whole command yet, or waiting its turn */
+	struct proto_text text; /* about the front of `in` */
+	size_t resume_at;
+	struct upload upload;
+	struct swallow swallow;
+	struct output out; /* what could not be sent at once */
+	enum pause pause;
+	bool closing;
+	bool running; /* inside session_input() or the like */
+};
+
+/* ---- shared output ---------------------------------------------------------- */
+
+struct session_shared *session_shared_new(void)
+{
+	struct session_shared *shared = calloc(1, sizeof(*shared));
+
+	if (!shared)
+		return NULL;
+	output_init(&shared->out, NULL);
+	if (!output_grow(&shared->out, SHARED_BYTES)) {
+		session_shared_free(shared);
+		return NULL;
+	}
+	return shared;
+}
+
+void session_shared_free(struct session_shared *shared)
+{
+	if (!shared)
+		return;
+	assert(!shared->owner);
+	output_release(&shared->out);
+	free(shared);
+}
+
+static void claim_shared(struct session *s)
+{
+	assert(s->shared->owner == s || s->shared->out.waiting == 0); /* [S4] */
+	s->shared->owner = s;
+}
+
+static void leave_shared(struct session *s)
+{
+	struct session_shared *shared = s->shared;
+
+	if (shared->owner != s)
+		return;
+	shared->owner = NULL;
+	if (shared->out.bytes.capacity > SHARED_BYTES_KEPT_MAX)
+		output_release(&shared->out);
+	else
+		output_clear(&shared->out);
+}
+
+static size_t output_waiting(const struct session *s)
+{
+	return s->out.waiting + (s->shared->owner == s ? s->shared->out.waiting : 0);
+}
+
+/* ---- answering -------------------------------------------------------------- */
+
+static struct reply reply_to(struct session *s, const struct command *cmd)
+{
+	return (struct reply){.format = &proto_text_format, .command = cmd, .out = &s->shared->out};
+}
+
+static void answer(struct session *s, struct reply *reply)
+{
+	if (!reply->format->status(reply) || reply->close)
+		s->closing = true;
+}
+
+static void answer_error(struct session *s, enum reply_status error, bool quiet)
+{
+	struct command cmd = {.id = CMD_NONE, .quiet = quiet};
+	struct reply reply = reply_to(s, &cmd);
+
+	reply.status = error;
+	answer(s, &reply);
+}
+
+/* ---- swallowing ------------------------------------------------------------- */
+
+static size_t swallow_some(struct session *s, size_t len)
+{
+	struct swallow *w = &s->swallow;
+	size_t n = len < w->left ? len : w->left;
+
+	w->left -= n;
+	if (w->left == 0)
+		answer_error(s, w->error, w->quiet);
+	return n;
+}
+
+/* ---- bodies ----------------------------------------------------------------- */
+
+static size_t upload_missing(const struct upload *u)
+{
+	return u->cmd.value_len + BODY_END_LEN - u->got;
+}
+
+static void finish_upload(struct session *s)
+{
+	struct upload *u = &s->upload;
+	struct reply reply = reply_to(s, &u->cmd);
+
+	assert(u->active && upload_missing(u) == 0);
+	u->active = false;
+	if (memcmp(u->end, BODY_END, BODY_END_LEN) == 0)
+		command_dispatch(s->engine, &u->cmd, &reply);
+	else
+		command_body_abort(s->engine, &u->cmd, &reply);
+	answer(s, &reply);
+}
+
+/* Copy len bytes of the value into the item being filled. */
+static void fill_value(struct session *s, const uint8_t *p, size_t len)
+{
+	struct upload *u = &s->upload;
+
+	while (len > 0) {
+		struct iovec iov[BODY_IOV_MAX];
+		int count = items_value_iov(s->engine->items, u->cmd.item, u->got, iov, BODY_IOV_MAX);
+		assert(count > 0);
+		for (int i = 0; i < count && len > 0; i++) {
+			size_t n = iov[i].iov_len < len ? iov[i].iov_len : len;
+			memcpy(iov[i].iov_base, p, n);
+			p += n;
+			len -= n;
+			u->got += n;
+		}
+	}
+}
+
+static size_t upload_some(struct session *s, const uint8_t *p, size_t len)
+{
+	struct upload *u = &s->upload;
+	size_t value_len = u->cmd.value_len;
+	size_t total = len < upload_missing(u) ? len : upload_missing(u);
+	size_t of_value = u->got < value_len ? value_len - u->got : 0;
+
+	if (of_value > total)
+		of_value = total;
+	fill_value(s, p, of_value);
+	for (size_t i = of_value; i < total; i++)
+		u->end[u->got++ - value_len] = p[i];
+	if (upload_missing(u) == 0)
+		finish_upload(s);
+	return total;
+}
+
+static void begin_upload(struct session *s, struct parsed *parsed)
+{
+	struct command *cmd = &parsed->cmd;
+	struct reply reply = reply_to(s, cmd);
+
+	assert(!s->upload.active);
+	if (!command_body_begin(s->engine, cmd, &reply)) {
+		s->swallow = (struct swallow){cmd->value_len + BODY_END_LEN, reply.status, cmd->quiet};
+		return;
+	}
+	s->upload.cmd = *cmd;
+	s->upload.got = 0;
+	s->upload.active = true;
+}
+
+/* ---- commands --------------------------------------------------------------- */
+
+static bool may_look_past(const struct parsed *parsed)
+{
+	if (parsed->result.status != PARSE_OK)
+		return false;
+	unsigned flags = command_row(parsed->cmd.id)->flags;
+	return (flags & CMD_READ) && !(flags & CMD_WRITE);
+}
+
+/* Parse commands into the batch: as long as they only read, up to max. */
+static int parse_ahead(struct session *s, const uint8_t *in, size_t len, int max)
+{
+	struct proto_text text = s->text;
+	int count = 0;
+
+	assert(max > 0 && max <= COMMANDS_AHEAD);
+	while (count < max && len > 0) {
+		struct parsed *b = &s->shared->batch[count];
+		b->result = proto_text_parse(&text, in, len, &b->cmd);
+		if (b->result.status == PARSE_MORE)
+			break;
+		count++;
+		if (!may_look_past(b))
+			break;
+		in += b->result.consumed;
+		len -= b->result.consumed;
+	}
+	s->text.scanned = count == 0 ? text.scanned : 0;
+	return count;
+}
+
+/* Go on with the keys of a line that was left in the middle. */
+static void skip_answered(struct session *s, struct command *cmd, const uint8_t *line)
+{
+	struct word first;
+
+	cmd->words.at = line + s->resume_at;
+	bool more = word_list_next(&cmd->words, &first);
+	assert(more);
+	(void)more;
+	cmd->key = (struct key){.data = first.data, .len = (uint32_t)first.len};
+	s->resume_at = 0;
+}
+
+/* Fetch what the batch will read while there is time. */
+static void prepare_batch(struct session *s, const uint8_t *line, int count)
+{
+	struct engine *e = s->engine;
+	struct parsed *batch = s->shared->batch;
+
+	if (s->resume_at > 0)
+		skip_answered(s, &batch[0].cmd, line);
+	for (int i = 0; i < count; i++) {
+		if (batch[i].result.status == PARSE_OK)
+			command_prepare(e, &batch[i].cmd);
+	}
+	for (int i = 0; i < count && count > 1; i++) {
+		if (batch[i].result.status == PARSE_OK && batch[i].cmd.key.len > 0)
+			items_prefetch_item(e->items, batch[i].cmd.key.hash);
+	}
+}
+
+/* Run a command that is complete; false: it was left in the middle. */
+static bool run_command(struct session *s, const struct command *cmd, const uint8_t *line)
+{
+	struct reply reply = reply_to(s, cmd);
+
+	command_dispatch(s->engine, cmd, &reply);
+	if (reply.more) {
+		assert(reply.rest.at > line);
+		s->resume_at = (size_t)(reply.rest.at - line);
+		s->pause = output_waiting(s) > SESSION_OUTPUT_BYTES_MAX ? PAUSE_FULL : PAUSE_TURN;
+		return false;
+	}
+	answer(s, &reply);
+	return true;
+}
+
+static bool run_parsed(struct session *s, struct parsed *parsed, const uint8_t *line)
+{
+	const struct parse_result *result = &parsed->result;
+
+	switch (result->status) {
+	case PARSE_OK:
+		if (command_row(parsed->cmd.id)->flags & CMD_BODY) {
+			begin_upload(s, parsed);
+			return true;
+		}
+		return run_command(s, &parsed->cmd, line);
+	case PARSE_BAD:
+		if (result->swallow > 0)
+			s->swallow = (struct swallow){result->swallow, result->error, parsed->cmd.quiet};
+		else
+			answer_error(s, result->error, parsed->cmd.quiet);
+		return true;
+	case PARSE_FATAL:
+		s->closing = true;
+		return true;
+	case PARSE_MORE:
+		break; /* never in a batch */
+	}
+	assert(false);
+	return false;
+}
+
+/* Whether another command may run in this turn; says why not. */
+static bool may_run(struct session *s, int budget)
+{
+	if (s->closing)
+		return false;
+	if (output_waiting(s) > SESSION_OUTPUT_BYTES_MAX) {
+		s->pause = PAUSE_FULL;
+		return false;
+	}
+	if (budget <= 0) {
+		s->pause = PAUSE_TURN;
+		s->engine->stats->conn_yields++;
+		return false;
+	}
+	return true;
+}
+
+/* Run one batch; returns the bytes used up: 0 when there is nothing complete,
+ * or nothing may run. */
+static size_t run_batch(struct session *s, const uint8_t *in, size_t len, int *budget)
+{
+	size_t done = 0;
+
+	if (!may_run(s, *budget))
+		return 0;
+	int count = parse_ahead(s, in, len, *budget < COMMANDS_AHEAD ? *budget : COMMANDS_AHEAD);
+	prepare_batch(s, in, count);
+	for (int i = 0; i < count && may_run(s, *budget); i++) {
+		struct parsed *parsed = &s->shared->batch[i];
+		if (!run_parsed(s, parsed, in + done))
+			break;
+		done += parsed->result.consumed;
+		--*budget;
+	}
+	return done;
+}
+
+/* The loop over a piece of input; returns how much of it was used up. */
+static size_t process(struct session *s, const uint8_t *in, size_t len)
+{
+	int budget = s->engine->settings->requests_per_event;
+	size_t done = 0, n;
+
+	s->pause = PAUSE_NONE;
+	s->running = true;
+	while (done < len && !s->closing && s->pause == PAUSE_NONE) {
+		if (s->swallow.left > 0)
+			n = swallow_some(s, len - done);
+		else if (s->upload.active)
+			n = upload_some(s, in + done, len - done);
+		else
+			n = run_batch(s, in + done, len - done, &budget);
+		if (n == 0)
+			break;
+		done += n;
+	}
+	s->running = false;
+	return s->closing ? len : done;
+}
+
+/* ---- input ------------------------------------------------------------------ */
+
+static void process_own(struct session *s)
+{
+	size_t len = buf_len(&s->in);
+
+	if (len > 0)
+		buf_consume(&s->in, process(s, buf_head(&s->in), len));
+	else
+		s->pause = PAUSE_NONE;
+	buf_trim(&s->in);
+	assert(!s->upload.active || s->closing || buf_len(&s->in) == 0); /* [S5] */
+}
+
+void session_input(struct session *s, const uint8_t *data, size_t len)
+{
+	claim_shared(s);
+	s->engine->stats->bytes_read += len;
+	if (s->closing || len == 0)
+		return;
+	if (buf_len(&s->in) > 0) {
+		if (!buf_append(&s->in, data, len))
+			s->closing = true;
+		else if (s->pause == PAUSE_NONE)
+			process_own(s);
+		return;
+	}
+	size_t done = process(s, data, len);
+	if (done < len && !buf_append(&s->in, data + done, len - done))
+		s->closing = true;
+}
+
+void session_resume(struct session *s)
+{
+	claim_shared(s);
+	if (!s->closing)
+		process_own(s);
+}
+
+int session_body_iov(struct session *s, struct iovec *iov, int iov_max)
+{
+	struct upload *u = &s->upload;
+	size_t covered = 0;
+
+	assert(iov_max > 0);
+	if (!u->active || s->closing || u->got + BODY_DIRECT_BYTES_MIN > u->cmd.value_len)
+		return 0;
+	int count = items_value_iov(s->engine->items, u->cmd.item, u->got, iov, iov_max);
+	for (int i = 0; i < count; i++)
+		covered += iov[i].iov_len;
+	if (u->got + covered == u->cmd.value_len && count < iov_max)
+		iov[count++] = (struct iovec){u->end, BODY_END_LEN};
+	return count;
+}
+
+void session_body_received(struct session *s, size_t len)
+{
+	struct upload *u = &s->upload;
+
+	assert(u->active && len <= upload_missing(u));
+	claim_shared(s);
+	s->engine->stats->bytes_read += len;
+	u->got += len;
+	s->running = true;
+	if (upload_missing(u) == 0)
+		finish_upload(s);
+	s->running = false;
+}
+
+/* ---- output ----------------------------------------------------------------- */
+
+int session_output(struct session *s, struct iovec *iov, int iov_max)
+{
+	int count = output_iov(&s->out, iov, iov_max);
+
+	if (s->shared->owner == s && count < iov_max)
+		count += output_iov(&s->shared->out, iov + count, iov_max - count);
+	return count;
+}
+
+void session_sent(struct session *s, size_t len)
+{
+	size_t own = len < s->out.waiting ? len : s->out.waiting;
+
+	assert(len <= output_waiting(s));
+	s->engine->stats->bytes_written += len;
+	if (own > 0) {
+		output_sent(&s->out, own);
+		if (s->out.waiting == 0)
+			output_release(&s->out);
+	}
+	if (len > own)
+		output_sent(&s->shared->out, len - own);
+}
+
+bool session_settle(struct session *s)
+{
+	bool moved = true;
+
+	if (s->shared->owner != s)
+		return true;
+	if (s->shared->out.waiting > 0)
+		moved = output_move(&s->out, &s->shared->out);
+	leave_shared(s);
+	if (!moved)
+		s->closing = true;
+	return moved;
+}
+
+/* ---- life and state --------------------------------------------------------- */
+
+struct session *session_new(struct engine *engine, struct session_shared *shared)
+{
+	struct session *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->engine = engine;
+	s->shared = shared;
+	shared->out.items = engine->items;
+	buf_init(&s->in, INPUT_BYTES_MAX);
+	output_init(&s->out, engine->items);
+	return s;
+}
+
+void session_free(struct session *s)
+{
+	if (!s)
+		return;
+	assert(!s->running);
+	if (s->upload.active)
+		command_body_drop(s->engine, &s->upload.cmd);
+	leave_shared(s);
+	output_release(&s->out);
+	buf_release(&s->in);
+	free(s);
+}
+
+enum session_state session_state(const struct session *s)
+{
+	size_t waiting = output_waiting(s);
+
+	if (s->closing)
+		return SESSION_CLOSE;
+	if (waiting > SESSION_OUTPUT_BYTES_MAX || (s->pause == PAUSE_FULL && waiting > 0))
+		return SESSION_FLUSH;
+	return s->pause == PAUSE_NONE ? SESSION_READ : SESSION_YIELD;
+}
+
+bool session_is_idle(const struct session *s)
+{
+	return !s->upload.active && s->swallow.left == 0 && buf_len(&s->in) == 0 && output_waiting(s) == 0 &&
+	       s->pause == PAUSE_NONE;
+}
+
+const char *session_state_name(const struct session *s)
+{
+	if (s->running)
+		return "conn_parse_cmd";
+	if (s->closing)
+		return "conn_closing";
+	if (s->upload.active)
+		return "conn_nread";
+	if (s->swallow.left > 0)
+		return "conn_swallow";
+	if (output_waiting(s) > 0)
+		return "conn_mwrite";
+	return buf_len(&s->in) > 0 ? "conn_read" : "conn_new_cmd";
+}
+
+size_t session_memory_bytes(const struct session *s)
+{
+	return sizeof(*s) + s->in.capacity + output_memory_bytes(&s->out);
+}

@@ -49,7 +49,7 @@
 	X(WAIT, "wait") X(STEP, "clock-step") X(DRIFT, "clock-drift") X(DROP, "DROP")       \
 	X(RESET, "RESET") X(STALL, "stall") X(UNSTALL, "unstall") X(CUT, "PARTITION")       \
 	X(HEAL, "heal") X(CRASH, "CRASH") X(TERM, "TERM") X(NOMEM, "alloc-failure")         \
-	X(SWAP, "SWAP-third-daemon") X(PESTER, "third-daemon-pesters")                      \
+	X(SWAP, "SWAP-third-daemon")                                                        \
 	X(NOLISTEN, "listen-fails") X(QUIESCE, "QUIESCE")
 
 enum op_type {

@@ -1,0 +1,42 @@
+/*
+ * daemon.h - what a process does to become a server: background, identity,
+ * limits, pid file.
+ *
+ * Must not know: sockets, libevent, the node.
+ *
+ * Layer 6. Covered by: t/options.t.
+ */
+#ifndef DAEMON_H
+#define DAEMON_H
+
+#include "compat.h"
+#include "settings.h"
+
+#define DAEMON_ERROR_BYTES 256
+
+struct daemon {
+	const struct settings *settings;
+	int parent_fd; /* the parent waits at the other end; -1 none */
+	char pid_path[SETTINGS_PATH_MAX]; /* absolute; "" none */
+	bool pid_written;
+};
+
+enum daemon_side {
+	DAEMON_CONTINUE, /* this process is to serve */
+	DAEMON_PARENT,   /* this one is to exit with *exit_code */
+	DAEMON_FAILED
+};
+
+void daemon_init(struct daemon *d, const struct settings *settings);
+/* With -d: fork. The parent waits here until the child called daemon_started()
+ * or ended, so that whatever goes wrong at start is seen in its exit code. */
+enum daemon_side daemon_detach(struct daemon *d, int *exit_code);
+/* Limits, locked memory, user: 0, or an exit code and error. */
+int daemon_prepare(struct daemon *d, char error[DAEMON_ERROR_BYTES]);
+/* Let the parent go and let go of the terminal. */
+void daemon_started(struct daemon *d);
+/* Both print a warning when they cannot. */
+void daemon_write_pid(struct daemon *d);
+void daemon_remove_pid(struct daemon *d);
+
+#endif

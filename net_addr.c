@@ -1,0 +1,99 @@
+/*
+ * net_addr.c - socket addresses as text, and back to numbers.
+ *
+ * Owns: the formats of reference section 5.5 and of the log.
+ *
+ * Must not know: what a socket is used for.
+ *
+ * Covered by: t/stats.t, t/pair.t.
+ */
+#include "compat.h"
+#include "net_internal.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/un.h>
+
+static const struct sockaddr_in *in4(const struct net_addr *addr)
+{
+	assert(addr->u.sa.sa_family == AF_INET);
+	return (const struct sockaddr_in *)(const void *)&addr->u.storage;
+}
+
+static const struct sockaddr_in6 *in6(const struct net_addr *addr)
+{
+	assert(addr->u.sa.sa_family == AF_INET6);
+	return (const struct sockaddr_in6 *)(const void *)&addr->u.storage;
+}
+
+void net_addr_text(const struct net_addr *addr, char out[NET_ADDR_TEXT_BYTES])
+{
+	char host[INET6_ADDRSTRLEN];
+
+	if (addr->u.sa.sa_family == AF_INET) {
+		inet_ntop(AF_INET, &in4(addr)->sin_addr, host, sizeof(host));
+		snprintf(out, NET_ADDR_TEXT_BYTES, "%s:%d", host, net_addr_port(addr));
+	} else if (addr->u.sa.sa_family == AF_INET6) {
+		inet_ntop(AF_INET6, &in6(addr)->sin6_addr, host, sizeof(host));
+		snprintf(out, NET_ADDR_TEXT_BYTES, "[%s]:%d", host, net_addr_port(addr));
+	} else {
+		snprintf(out, NET_ADDR_TEXT_BYTES, "unix");
+	}
+}
+
+void net_addr_stat(const struct net_addr *addr, const char *unix_path, char out[NET_ADDR_TEXT_BYTES])
+{
+	char text[NET_ADDR_TEXT_BYTES];
+	int family = addr->u.sa.sa_family;
+
+	if (family != AF_INET && family != AF_INET6) {
+		snprintf(out, NET_ADDR_TEXT_BYTES, "unix:%s", unix_path);
+		return;
+	}
+	net_addr_text(addr, text);
+	snprintf(out, NET_ADDR_TEXT_BYTES, "%s:%.*s", family == AF_INET ? "tcp" : "tcp6",
+	         NET_ADDR_TEXT_BYTES - 6, text);
+}
+
+int net_addr_port(const struct net_addr *addr)
+{
+	if (addr->u.sa.sa_family == AF_INET)
+		return ntohs(in4(addr)->sin_port);
+	if (addr->u.sa.sa_family == AF_INET6)
+		return ntohs(in6(addr)->sin6_port);
+	return 0;
+}
+
+void net_addr_set_port(struct net_addr *addr, int port)
+{
+	void *storage = &addr->u.storage;
+
+	assert(port >= 0 && port <= 65535);
+	if (addr->u.sa.sa_family == AF_INET)
+		((struct sockaddr_in *)storage)->sin_port = htons((uint16_t)port);
+	else if (addr->u.sa.sa_family == AF_INET6)
+		((struct sockaddr_in6 *)storage)->sin6_port = htons((uint16_t)port);
+}
+
+bool net_addr_equal(const struct net_addr *a, const struct net_addr *b)
+{
+	if (a->u.sa.sa_family != b->u.sa.sa_family || net_addr_port(a) != net_addr_port(b))
+		return false;
+	if (a->u.sa.sa_family == AF_INET)
+		return in4(a)->sin_addr.s_addr == in4(b)->sin_addr.s_addr;
+	return a->u.sa.sa_family == AF_INET6 &&
+	       !memcmp(&in6(a)->sin6_addr, &in6(b)->sin6_addr, sizeof(in6(a)->sin6_addr)) &&
+	       in6(a)->sin6_scope_id == in6(b)->sin6_scope_id;
+}
+
+bool net_addr_local(int fd, struct net_addr *out)
+{
+	*out = (struct net_addr){.len = sizeof(out->u.storage)};
+	return getsockname(fd, &out->u.sa, &out->len) == 0;
+}
+
+bool net_addr_peer(int fd, struct net_addr *out)
+{
+	*out = (struct net_addr){.len = sizeof(out->u.storage)};
+	return getpeername(fd, &out->u.sa, &out->len) == 0;
+}

@@ -1,0 +1,198 @@
+/*
+ * net_internal.h - what the files of the shell share. Nobody else includes it.
+ *
+ *   net.c        the loop, signals, timers, what the node is told about us
+ *   net_listen.c resolving, binding, listening, accepting, the port file
+ *   net_conn.c   client connections
+ *   net_link.c   the link: its port and its bytes
+ *   net_dial.c   the link: an attempt to connect to the peer
+ *   net_addr.c   socket addresses as text
+ *
+ * One turn of the loop: callbacks (each moves a bounded number of bytes), then
+ * end_of_turn() in net.c, which does everything that needs no event.
+ *
+ * Layer 6. Covered by: the black-box tests in t.
+ */
+#ifndef NET_INTERNAL_H
+#define NET_INTERNAL_H
+
+#include "compat.h"
+#include "net.h"
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <event2/util.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#define NET_RECV_BYTES (64 * 1024)
+#define NET_LISTENERS_MAX 256
+#define NET_ADDR_TEXT_BYTES 160
+#define NET_EXIT_OS_ERROR 71
+
+/* A circular list; an element that is on no list points to itself. */
+struct net_list {
+	struct net_list *next, *prev;
+};
+
+static inline void net_list_init(struct net_list *l)
+{
+	l->next = l->prev = l;
+}
+static inline bool net_list_empty(const struct net_list *l)
+{
+	return l->next == l;
+}
+static inline void net_list_remove(struct net_list *l)
+{
+	l->next->prev = l->prev;
+	l->prev->next = l->next;
+	net_list_init(l);
+}
+static inline void net_list_append(struct net_list *head, struct net_list *l)
+{
+	l->prev = head->prev;
+	l->next = head;
+	head->prev->next = l;
+	head->prev = l;
+}
+/* The struct that holds a list element as its member `all` or `queue`. */
+#define NET_LIST_ENTRY(l, type, member) ((type *)(void *)((char *)(l)-offsetof(type, member)))
+
+struct net_addr {
+	union {
+		struct sockaddr sa;
+		struct sockaddr_storage storage;
+	} u;
+	socklen_t len;
+};
+
+/* A bound socket; it listens from net_listener_open() on. */
+struct net_listener {
+	struct net *net;
+	struct event event;
+	int fd;
+	bool link; /* the link port, not clients */
+};
+
+/* Sockets for one purpose. */
+struct net_listeners {
+	struct net_listener *at[NET_LISTENERS_MAX];
+	int count;
+};
+
+/* Why nothing is accepted at the moment. */
+struct net_accept_pause {
+	bool paused;
+	bool no_descriptors;    /* else: the limit of -c */
+	int64_t since_us;       /* mono */
+	struct event retry;
+	struct log_limit log_limit;
+};
+
+struct net_link; /* net_link.c */
+
+struct net {
+	const struct settings *settings;
+	struct log *log;
+	struct node *node;
+	struct node_env env;
+	struct event_base *base;
+	uint8_t *recv_buf; /* NET_RECV_BYTES, shared by everything that receives */
+
+	struct now now;
+	int64_t started_ms; /* mono */
+	bool now_is_read; /* in this turn */
+
+	struct net_listeners clients;
+	bool serving;       /* the client ports are open */
+	bool stop_accepting; /* and closed again, for good */
+	dev_t unix_dev;     /* the socket file that we made; 0 none */
+	ino_t unix_ino;
+	struct net_accept_pause pause;
+
+	struct net_list conns;   /* every client connection */
+	struct net_list yielded; /* those with input left from an earlier turn */
+	struct net_list held;    /* those that wait for the node */
+	size_t conn_count;
+
+	struct net_link *link; /* NULL: no replication */
+
+	struct event timer, idle_timer;
+	int64_t timer_due_ms;
+	struct event signals[4];
+	enum stop_mode stop_mode;
+	bool done;
+	int exit_code;
+	char port_file[SETTINGS_PATH_MAX]; /* "" none */
+};
+
+/* net.c: read the clock if this turn has not done so; the first line of every
+ * callback. */
+void net_turn(struct net *net);
+int64_t net_mono_us(void);
+bool net_would_block(int err);
+
+/* net_addr.c */
+/* "1.2.3.4:port", "[v6]:port" */
+void net_addr_text(const struct net_addr *addr, char out[NET_ADDR_TEXT_BYTES]);
+/* "tcp:1.2.3.4:port", "tcp6:[v6]:port", "unix:path" as `stats conns` shows it */
+void net_addr_stat(const struct net_addr *addr, const char *unix_path, char out[NET_ADDR_TEXT_BYTES]);
+int net_addr_port(const struct net_addr *addr);
+void net_addr_set_port(struct net_addr *addr, int port);
+bool net_addr_equal(const struct net_addr *a, const struct net_addr *b);
+bool net_addr_local(int fd, struct net_addr *out);
+bool net_addr_peer(int fd, struct net_addr *out);
+
+/* net_listen.c */
+/* All addresses of a host ("" = any) for listening; the count, or -1 and error. */
+int net_resolve(const char *host, int port, struct net_addr *out, int max, char error[NET_ERROR_BYTES]);
+/* A bound socket, -1 with errno. */
+int net_bind(const struct net_addr *addr);
+bool net_listen_bind_clients(struct net *net, char error[NET_ERROR_BYTES]);
+bool net_listener_add(struct net *net, struct net_listeners *set, int fd, bool link);
+/* listen(2) on all and take connections; false with errno. */
+bool net_listeners_open(struct net *net, struct net_listeners *set, int backlog);
+void net_listeners_close(struct net_listeners *set);
+/* Take connections again if there is room. */
+void net_accept_resume(struct net *net);
+void net_accept_retry(evutil_socket_t fd, short what, void *arg);
+void net_unix_socket_remove(struct net *net);
+/* Tell MEMCACHED_PORT_FILENAME which ports are ours. */
+void net_port_file_write(const struct net *net);
+
+/* net_conn.c */
+void net_conn_open(struct net *net, int fd);
+void net_conns_resume(struct net *net, size_t count); /* the first of those that yielded */
+size_t net_conns_yielded(const struct net *net);
+void net_conns_unhold(struct net *net);
+void net_conns_close_all(struct net *net);
+void net_conns_close_finished(struct net *net); /* a graceful stop */
+void net_conns_close_idle(evutil_socket_t fd, short what, void *arg);
+void net_conns_each(struct net *net, void (*fn)(void *fn_ctx, const struct conn_info *), void *fn_ctx);
+
+/* net_link.c */
+struct net_link *net_link_new(struct net *net, char error[NET_ERROR_BYTES]);
+void net_link_free(struct net_link *link);
+void net_link_accepted(struct net *net, int fd);
+/* Bring about what the node wants of the link. */
+void net_link_reconcile(struct net_link *link, const struct node_wants *wants);
+/* End of a turn: send, close, choose what to read from. */
+void net_link_turn_end(struct net_link *link);
+void net_link_close_all(struct net_link *link);
+const struct net_listeners *net_link_listeners(const struct net_link *link);
+/* Take connections or, while there are no descriptors, leave them waiting. */
+void net_link_accept(struct net_link *link, bool take);
+
+/* net_dial.c: one attempt at a time. done is called once per attempt, never
+ * inside net_dial_start(): with a connected socket, or with -1 and a reason. */
+struct net_dial;
+typedef void net_dial_done(void *ctx, int fd, const char *reason);
+struct net_dial *net_dial_new(struct net *net, net_dial_done *done, void *ctx);
+void net_dial_free(struct net_dial *d);
+void net_dial_start(struct net_dial *d, const char *host, int port); /* gives up a running one */
+void net_dial_stop(struct net_dial *d);
+/* End of a turn: free what could not be freed in a callback. */
+void net_dial_reap(struct net_dial *d);
+
+#endif

@@ -10,7 +10,8 @@
  *   sim_ops.c      executes one operation (faults here, client commands there)
  *   sim_net.c      connections between hosts, as byte streams
  *   sim_sniff.c    frames in those streams
- *   sim_clients.c  sessions: commands in, replies checked
+ *   sim_clients.c  sessions: commands in, replies out
+ *   sim_reply.c    replies read back and judged
  *   sim_check.c    the oracle: ghosts, and the properties P1..P9
  *   sim_shrink.c   runs in a child process; removes operations while it fails
  *   sim_main.c     options, seeds, the coverage table
@@ -195,17 +196,22 @@ struct ghost {
 	uint64_t shadow_hash;
 };
 
+/* A reply that is to come. */
+struct awaited {
+	uint8_t op_type, key;
+	uint64_t floor; /* it may not show an older version */
+};
+#define SIM_AWAITED 1024
+
 struct client {
 	struct session *session;
 	uint8_t *in; /* bytes still to be sent to the session */
 	size_t in_off, in_len;
 	uint8_t *out; /* reply bytes not understood yet */
 	size_t out_len;
-	uint8_t expect[256]; /* op types whose replies are awaited, a ring */
-	uint8_t expect_key[256];
-	unsigned expect_head, expect_tail;
+	struct awaited awaited[SIM_AWAITED]; /* a ring */
+	unsigned awaited_head, awaited_tail;
 	bool scheduled;
-	uint64_t floor[SIM_KEYS]; /* no reply may show an older version */
 };
 
 /* A frame that was delivered and whose effect is not accounted for yet. */

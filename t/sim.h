@@ -284,6 +284,12 @@ struct failure {
 	int op;
 };
 
+struct sim_result {
+	struct failure failure;
+	uint64_t trace, events, coverage[COV_COUNT];
+	int op; /* how far it came, if it died */
+};
+
 struct value_seen {
 	uint64_t version, hash;
 	uint32_t key, used;
@@ -310,19 +316,13 @@ struct sim {
 	uint64_t coverage[COV_COUNT];
 	struct value_seen *values;
 	size_t values_capacity, values_count;
-};
-
-struct sim_result {
-	struct failure failure;
-	uint64_t trace, events, coverage[COV_COUNT];
-	int status; /* 0 ran to its end, 1 failed a check, 2 died, 3 hung */
-	int signal;
+	struct sim_result *result; /* shared with the parent process */
 };
 
 #define SIM_WALL_BASE_MS INT64_C(1790000000000)
 
 /* sim_world.c */
-struct sim *sim_new(const struct plan *plan, bool verbose);
+struct sim *sim_new(const struct plan *plan, bool verbose, struct sim_result *result);
 void sim_free(struct sim *s);
 void sim_run(struct sim *s);
 void sim_fail(struct sim *s, const char *property, const char *fmt, ...) PRINTF_LIKE(3, 4);
@@ -393,8 +393,9 @@ uint64_t check_value_hash(const struct host *h, const struct item *i);
 bool check_value_known(struct sim *s, int key, uint64_t version, uint64_t hash);
 
 /* sim_shrink.c */
-void run_isolated(const struct plan *plan, bool verbose, struct sim_result *out);
 void run_here(const struct plan *plan, bool verbose, struct sim_result *out);
+/* In a child process, so that a run that dies is a failure like any other. */
+void run_isolated(const struct plan *plan, bool verbose, bool silent, struct sim_result *out);
 void shrink(struct plan *plan, const struct sim_result *failed, int runs_max);
 
 #endif

@@ -252,7 +252,6 @@ static void take_output(struct sim *s, struct client *c, int limit)
 		for (int i = 0; i < n; i++)
 			total += iov[i].iov_len;
 		size_t take = prng_below(&s->net, 3) ? total : 1 + (size_t)prng_below(&s->net, total);
-		session_sent(c->session, 0); /* nothing taken is no news */
 		c->out = realloc(c->out, c->out_len + take);
 		if (!c->out)
 			abort();

@@ -85,7 +85,7 @@ static void choose_memory(struct gen *g, struct sim_config *c, int profile)
 	c->value_len_max = values[below(g, chance(g, 60) ? 3 : 6)];
 	for (int i = 0; i < SIM_HOSTS; i++) {
 		c->memory_bytes[i] = 64u << 20;
-		c->item_bytes_max[i] = 1u << 20;
+		c->item_bytes_max[i] = 192u << 10;
 	}
 	if (tight) {
 		c->value_len_max = chance(g, 70) ? 40000 : 90000;

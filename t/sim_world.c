@@ -362,6 +362,8 @@ static void sim_step(struct sim *s)
 
 	s->now_us = e.at_us;
 	s->event_count++;
+	s->result->events = s->event_count;
+	s->result->op = s->op_next;
 	sim_trace_u64(s, (uint64_t)e.at_us);
 	sim_trace_u64(s, (uint64_t)e.type << 32 | (uint64_t)e.host << 16 | (uint64_t)e.side << 8);
 	memset(s->touched_hosts, 0, sizeof(s->touched_hosts));
@@ -496,7 +498,7 @@ void sim_quiesce(struct sim *s)
 
 /* ---- the run ---------------------------------------------------------------------- */
 
-struct sim *sim_new(const struct plan *plan, bool verbose)
+struct sim *sim_new(const struct plan *plan, bool verbose, struct sim_result *result)
 {
 	struct sim *s = calloc(1, sizeof(*s));
 
@@ -504,6 +506,7 @@ struct sim *sim_new(const struct plan *plan, bool verbose)
 		abort();
 	s->plan = *plan;
 	s->verbose = verbose;
+	s->result = result;
 	s->trace = UINT64_C(14695981039346656037);
 	s->net.state = plan->config.seed ^ UINT64_C(0x5eed);
 	for (int i = 0; i < SIM_HOSTS; i++) {
@@ -533,6 +536,9 @@ void sim_run(struct sim *s)
 		sim_step(s);
 	if (!sim_failed(s))
 		sim_quiesce(s);
+	s->result->trace = s->trace;
+	s->result->failure = s->failure;
+	memcpy(s->result->coverage, s->coverage, sizeof(s->coverage));
 }
 
 void sim_free(struct sim *s)

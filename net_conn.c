@@ -33,7 +33,7 @@
 
 #define SEND_IOV_MAX 64
 #define SEND_BYTES_PER_TURN (1 << 20)
-#define BODY_IOV_MAX 64
+#define BODY_IOV_MAX 128
 /* Looked at per tick of the idle timer, of which there is one a second. */
 #define IDLE_CHECKS_PER_TICK 4096
 
@@ -137,7 +137,7 @@ static void conn_advance(struct conn *c)
 	enum send_result result = conn_send(c);
 
 	conn_queue(c, NULL);
-	if (result == SEND_DEAD || (result == SEND_STUCK && !session_settle(c->session))) {
+	if (result == SEND_DEAD || !session_settle(c->session)) { /* [P3] */
 		conn_close(c);
 		return;
 	}

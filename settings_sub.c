@@ -51,11 +51,11 @@ static const struct suboption suboptions[] = {
         {"repl_timeout", SUB_INT, FIELD(repl_timeout_ms), 100, 3600000, 1,
          "MS: a peer silent for longer is dead (default 5000)"},
         {"repl_drain", SUB_INT, FIELD(repl_drain_ms), 0, 3600000, 1,
-         "MS: at SIGTERM, wait this long for the peer (default 5000)"},
+         "MS: wait for the peer at SIGTERM (default 5000)"},
         {"repl_max_skew", SUB_INT64, FIELD(repl_max_skew_ms), 1, 3153600000, 1000,
          "SECONDS: refuse a peer whose clock is further ahead (86400)"},
         {"repl_listen", SUB_ADDR, FIELD(repl_listen), 0, 0, 0,
-         "ADDR: listen for the peer here (default: the addresses of -l)"},
+         "ADDR: listen for the peer here (default: as -l)"},
 };
 
 /* Known from memcached; this server has nothing that they could change. */

@@ -21,7 +21,8 @@ static double normal_quantile(double p)
 	return lo;
 }
 
-static void fill_quantiles(struct size_dist *d, const double size[QUANTILES], uint32_t lo, uint32_t hi)
+static void fill_quantiles(struct size_dist *d, const double size[QUANTILES], uint32_t lo,
+                           uint32_t hi)
 {
 	d->max = 0;
 	for (int i = 0; i < QUANTILES; i++) {
@@ -30,6 +31,7 @@ static void fill_quantiles(struct size_dist *d, const double size[QUANTILES], ui
 		if (d->quantile[i] > d->max)
 			d->max = d->quantile[i];
 	}
+	d->fixed = d->quantile[0] == d->max;
 }
 
 bool size_dist_parse(struct size_dist *d, const char *text, uint32_t lo, uint32_t hi)

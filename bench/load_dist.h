@@ -48,13 +48,14 @@ static inline double rng_unit(struct rng *r)
 struct size_dist {
 	uint32_t quantile[QUANTILES];
 	uint32_t max;
+	bool fixed; /* all are max: spare the table */
 };
 /* False when the text is not understood; sizes are clamped to lo..hi. */
 bool size_dist_parse(struct size_dist *d, const char *text, uint32_t lo, uint32_t hi);
 double size_dist_mean(const struct size_dist *d);
 static inline uint32_t size_dist_pick(const struct size_dist *d, uint64_t hash)
 {
-	return d->quantile[hash % QUANTILES];
+	return d->fixed ? d->max : d->quantile[hash % QUANTILES];
 }
 
 /* Ranks 1..n with probability proportional to 1/rank^exponent, by rejection

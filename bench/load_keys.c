@@ -42,6 +42,20 @@ static uint64_t key_hash(uint32_t key)
 	return mix64(key ^ 0x5bd1e995u);
 }
 
+static void put_number(char *out, uint32_t v, unsigned len)
+{
+	static const char pairs[201] =
+	        "00010203040506070809101112131415161718192021222324"
+	        "25262728293031323334353637383940414243444546474849"
+	        "50515253545556575859606162636465666768697071727374"
+	        "75767778798081828384858687888990919293949596979899";
+
+	for (; len >= 2; len -= 2, v /= 100)
+		memcpy(out + len - 2, pairs + (size_t)(v % 100 * 2), 2);
+	if (len)
+		out[0] = (char)('0' + v % 10);
+}
+
 /* Prefix and zero-padded number; a key too short for both loses the prefix,
  * and one too short for its number is made longer. */
 unsigned keyspace_key(const struct keyspace *ks, uint32_t key, char *out)
@@ -55,8 +69,7 @@ unsigned keyspace_key(const struct keyspace *ks, uint32_t key, char *out)
 		len = ks->digits_min;
 	assert(len <= KEY_LEN_MAX);
 	memcpy(out, ks->prefix, prefix);
-	for (unsigned i = len; i > prefix; i--, key /= 10)
-		out[i - 1] = (char)('0' + key % 10);
+	put_number(out + prefix, key, len - prefix);
 	return len;
 }
 
@@ -112,12 +125,6 @@ static const char *slice(const struct keyspace *ks, uint32_t key, uint32_t versi
 {
 	uint64_t place = mix64((uint64_t)key << 32 | (version + (n << 20)));
 	return ks->table + place % TABLE_SLICES;
-}
-
-static void put_number(char *out, uint32_t v, unsigned len)
-{
-	for (; len > 0; len--, v /= 10)
-		out[len - 1] = (char)('0' + v % 10);
 }
 
 void keyspace_value(const struct keyspace *ks, uint32_t key, uint32_t version, char *out)

@@ -15,7 +15,8 @@ static const struct option_row {
 	const char *fallback;
 	const char *help;
 } rows[] = {
-#define ROW(name, type, field, fallback, help) {name, type, offsetof(struct options, field), fallback, help}
+#define ROW(name, type, field, fallback, help) \
+	{name, type, offsetof(struct options, field), fallback, help}
         ROW("host", TYPE_TEXT, host, "127.0.0.1", "server"),
         ROW("port", TYPE_TEXT, port, "11211", ""),
         ROW("socket", TYPE_TEXT, socket_path, NULL, "path of a Unix socket, instead"),
@@ -27,7 +28,7 @@ static const struct option_row {
         ROW("prefix", TYPE_TEXT, prefix, "key:", "of every key"),
         ROW("key-size", TYPE_TEXT, key_size, "14", "N, uniform:A-B, lognormal:MEDIAN,SIGMA"),
         ROW("value-size", TYPE_TEXT, value_size, "100", "the same"),
-        ROW("size-varies", TYPE_SWITCH, size_varies, NULL, "each new value of a key has a new size"),
+        ROW("size-varies", TYPE_SWITCH, size_varies, NULL, "each new value has a new size"),
         ROW("flags", TYPE_SWITCH, flags_derived, NULL, "client flags that are not 0"),
         ROW("zipf", TYPE_NUMBER, zipf, "0", "exponent of popularity; 0: all keys alike"),
         ROW("mix", TYPE_TEXT, mix, "get",
@@ -45,7 +46,7 @@ static const struct option_row {
         ROW("fill", TYPE_SWITCH, fill, NULL, "only store all keys, then count those still held"),
         ROW("compare", TYPE_TEXT, compare, NULL, "[HOST:]PORT: only compare all keys with it"),
         ROW("unchecked", TYPE_SWITCH, unchecked, NULL, "do not look into values (echo server)"),
-        ROW("unordered", TYPE_SWITCH, unordered, NULL, "older versions are fine (others write, too)"),
+        ROW("unordered", TYPE_SWITCH, unordered, NULL, "older versions are fine (others write)"),
         ROW("server-pid", TYPE_NUMBER, server_pid, "0", "whose processor time is measured"),
         ROW("seed", TYPE_NUMBER, seed, "1", "of all random choices"),
         ROW("label", TYPE_TEXT, label, "", "copied to the result line"),

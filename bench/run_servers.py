@@ -1,0 +1,207 @@
+"""Starting, asking and stopping the servers that are compared.
+
+Owns: one class per kind of server, pinned to a core; a tiny client for what
+the load generator does not do (statistics, waiting for a copy to end).
+Must not know: what is measured.
+"""
+import os
+import socket
+import subprocess
+import time
+
+HOST = "127.0.0.1"
+START_SECONDS_MAX = 10
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind((HOST, 0))
+        return s.getsockname()[1]
+
+
+def pinned(core, argv):
+    return argv if core is None else ["taskset", "-c", str(core)] + argv
+
+
+class Server:
+    """A process that listens on a port. Use as a context manager."""
+
+    name = "?"
+    protocol = "text"
+    checks_values = True
+
+    def __init__(self, settings, core):
+        self.settings = settings
+        self.core = core
+        self.port = free_port()
+        self.process = None
+
+    def argv(self):
+        raise NotImplementedError
+
+    def __enter__(self):
+        log = open(os.path.join(self.settings.out, "servers.log"), "ab")
+        self.process = subprocess.Popen(pinned(self.core, self.argv()), stdout=log, stderr=log)
+        log.close()
+        self.wait_for_port()
+        return self
+
+    def __exit__(self, *unused):
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def wait_for_port(self, seconds=START_SECONDS_MAX):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                raise RuntimeError("%s ended with status %d, see servers.log"
+                                   % (self.name, self.process.returncode))
+            try:
+                socket.create_connection((HOST, self.port), timeout=1).close()
+                return
+            except OSError:
+                time.sleep(0.005)
+        raise RuntimeError("%s does not listen" % self.name)
+
+    def ask_stats(self, argument=""):
+        with socket.create_connection((HOST, self.port), timeout=5) as s:
+            s.sendall(b"stats" + argument.encode() + b"\r\n")
+            data = b""
+            while not data.endswith(b"END\r\n"):
+                piece = s.recv(65536)
+                if not piece:
+                    break
+                data += piece
+        lines = [line.split(None, 2) for line in data.decode().splitlines()]
+        return {f[1]: f[2] for f in lines if len(f) == 3 and f[0] == "STAT"}
+
+
+def user_option():
+    return ["-u", "root"] if os.getuid() == 0 else []
+
+
+class Ours(Server):
+    """The daemon of this tree; `extra` for the replication options."""
+
+    name = "this"
+
+    def __init__(self, settings, core, memory=1024, extra=()):
+        super().__init__(settings, core)
+        self.memory = memory
+        self.extra = list(extra)
+
+    def argv(self):
+        return [self.settings.daemon, "-l", HOST, "-p", str(self.port), "-m", str(self.memory),
+                "-c", "4096"] + user_option() + self.extra
+
+
+class Rival(Server):
+    """The distribution's memcached."""
+
+    threads = 1
+
+    def __init__(self, settings, core, memory=1024):
+        super().__init__(settings, core)
+        self.memory = memory
+
+    def argv(self):
+        return [self.settings.rival, "-l", HOST, "-p", str(self.port), "-U", "0", "-m",
+                str(self.memory), "-c", "4096", "-t", str(self.threads)] + user_option()
+
+
+class Rival1(Rival):
+    name = "mc-t1"
+
+
+class Rival2(Rival):
+    name = "mc-t2"
+    threads = 2
+
+
+class Redis(Server):
+    name = "redis"
+    protocol = "resp"
+
+    def __init__(self, settings, core, memory=1024):
+        super().__init__(settings, core)
+        self.memory = memory
+
+    def argv(self):
+        return [self.settings.redis, "--port", str(self.port), "--bind", HOST, "--save", "",
+                "--appendonly", "no", "--maxmemory", "%dmb" % self.memory,
+                "--maxmemory-policy", "allkeys-lru"]
+
+
+class Echo(Server):
+    name = "echo"
+    checks_values = False
+
+    def __init__(self, settings, core, memory=0, value_size=100):
+        super().__init__(settings, core)
+        self.value_size = value_size
+
+    def argv(self):
+        return [os.path.join(self.settings.tools, "echo"), str(self.port), str(self.value_size)]
+
+
+KINDS = {k.name: k for k in (Ours, Rival1, Rival2, Redis, Echo)}
+
+
+def parse_result(output):
+    """The key=value pairs of the line that begins with "result"."""
+    for line in output.splitlines():
+        if line.startswith("result "):
+            pairs = (word.split("=", 1) for word in line.split()[1:])
+            return {k: number(v) for k, v in pairs}
+    raise RuntimeError("no result in: " + output)
+
+
+def number(text):
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+class Tool:
+    """One of our load programs, started on the load core."""
+
+    def __init__(self, settings, name, options, stdin=None, urgent=False):
+        argv = [os.path.join(settings.tools, name)]
+        for key, value in options.items():
+            if value is True:
+                argv.append("--" + key)
+            elif value is not None and value is not False:
+                argv += ["--" + key, str(value)]
+        if urgent and settings.can_be_urgent:
+            argv = ["chrt", "-f", "10"] + argv
+        self.argv = pinned(settings.load_core, argv)
+        self.process = subprocess.Popen(self.argv, stdin=stdin, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True)
+
+    def result(self):
+        out, err = self.process.communicate()
+        if self.process.returncode != 0:
+            raise RuntimeError("%s: %s" % (" ".join(self.argv), err.strip() or out.strip()))
+        return parse_result(out)
+
+
+def load(settings, server, **options):
+    """Run the load generator to its end; underscores for hyphens."""
+    return start_load(settings, server, **options).result()
+
+
+def start_load(settings, server, urgent=False, **options):
+    options = {k.replace("_", "-"): v for k, v in options.items()}
+    options.update({"host": HOST, "port": server.port, "server-pid": server.pid,
+                    "protocol": server.protocol, "quiet": True,
+                    "unchecked": not server.checks_values})
+    return Tool(settings, "load", options, urgent=urgent)

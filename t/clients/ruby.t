@@ -1,0 +1,60 @@
+#!/usr/bin/perl
+# Ruby's Dalli against a pair, as soon as the daemon and the installed Dalli have
+# a protocol in common: Dalli speaks the binary protocol, from 3.2 on the meta
+# commands, too.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+
+use ClientScript;
+use MemcachedPair;
+use Test::More;
+
+my $ruby = find_program('ruby');
+plan skip_all => 'ruby is not installed' if !defined $ruby;
+my $version = `'$ruby' -e 'require "dalli"; puts Dalli::VERSION' 2>/dev/null`;
+plan skip_all => 'Dalli is not installed' if $? || $version !~ /^(\d+)\.(\d+)/;
+my $speaks_meta = $1 > 3 || $1 == 3 && $2 >= 2;
+
+my ($one, $two) = pair(args => ['-m', '64']);
+my $serves_meta = $one->c->cmd('mn') eq 'MN';
+my $binary = $one->client;
+$binary->put("\x80\x0b" . "\0" x 22);
+my $serves_binary = eval { ($binary->bytes(1) || '') eq "\x81" };
+my $protocol = $speaks_meta && $serves_meta ? 'meta' : $serves_binary ? 'binary' : undef;
+plan skip_all => "Dalli $version" =~ s/\n//r . ' speaks ' . ($speaks_meta ? 'binary and meta' : 'binary') . ', which is not served' if !$protocol;
+
+run_checks("dalli, $protocol", <<'RB', $ruby, 'SCRIPT', $one->addr . ':' . $one->port, $two->addr . ':' . $two->port, $protocol);
+require 'dalli'
+def check(good, name)
+  puts((good ? 'ok ' : 'not ok ') + name)
+end
+def soon
+  500.times { return true if yield; sleep 0.01 }
+  false
+end
+options = ARGV[2] == 'meta' ? { protocol: :meta } : {}
+a, b = ARGV[0, 2].map { |s| Dalli::Client.new(s, options) }
+[['a to b', a, b], ['b to a', b, a]].each do |name, x, y|
+  value = { 'list' => (1..50).to_a, 'text' => 'x' * 5000 }
+  check(x.set('rb', value), name + ': set')
+  check(soon { y.get('rb') == value }, name + ': get on the other')
+  (1..100).each { |i| x.set("rb#{i}", i) }
+  check(soon { y.get_multi((1..100).map { |i| "rb#{i}" }).size == 100 }, name + ': get_multi')
+  check(y.cas('rb1') { |v| v + 100 }, name + ': cas')
+  check(soon { x.get('rb1') == 101 }, name + ': and back')
+  check(!x.add('rb1', 1), name + ': add')
+  x.set('n', 10, 0, raw: true)
+  check(x.incr('n', 5) == 15, name + ': incr')
+  check(x.touch('rb2', 100), name + ': touch')
+  check(x.delete('rb'), name + ': delete')
+  check(soon { y.get('rb').nil? }, name + ': gone')
+  check(x.flush, name + ': flush')
+  check(soon { y.get('rb2').nil? }, name + ': flushed')
+end
+RB
+
+done_testing();

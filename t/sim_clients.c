@@ -58,17 +58,22 @@ int key_index(const uint8_t *key, size_t len)
 	return n < SIM_KEYS ? n : -1;
 }
 
+static bool is_number(const struct op *op)
+{
+	return (op->flags & OPF_NUMBER) && op->type != OP_SETHUGE;
+}
+
 static uint8_t *make_value(const struct op *op, size_t *len)
 {
 	struct prng random = {op->seed};
 	char number[32];
 
-	if (op->flags & OPF_NUMBER)
+	if (is_number(op))
 		*len = (size_t)snprintf(number, sizeof(number), "%u", op->seed % 100000);
 	uint8_t *v = malloc(*len + 1);
 	if (!v)
 		abort();
-	if (op->flags & OPF_NUMBER) {
+	if (is_number(op)) {
 		memcpy(v, number, *len);
 		return v;
 	}
@@ -159,8 +164,6 @@ static void make_storage(struct host *h, struct command_text *c, const char *key
 	if (op->type == OP_SETHUGE)
 		c->value_len = h->settings.item_bytes_max + (size_t)op->a;
 	c->value = make_value(op, &c->value_len);
-	if (op->type == OP_SETHUGE && (op->flags & OPF_NUMBER))
-		j->relaxed = true;
 	j->flags = op->seed & 1 ? op->seed >> 16 : 0;
 	if (op->type == OP_CAS) {
 		j->cas = op->seed & 6 ? j->before.order.version : 1 + op->seed % 100000;
@@ -434,8 +437,6 @@ static void judge(struct host *h, struct client *c, struct command_text *t)
 		return;
 	}
 	look(h, t->op->key, &j->after);
-	if (j->op_type == OP_SETHUGE && j->relaxed)
-		return; /* a number is small */
 	if (t->noreply) {
 		j->reply = silent_reply(t);
 		if (j->relaxed || j->op_type == OP_INCR || j->op_type == OP_DECR)

@@ -26,7 +26,7 @@ enum reply_kind {
 
 struct reply {
 	enum reply_kind kind;
-	char line[200];
+	char line[400];
 	uint64_t number;
 	int key; /* HIT */
 	uint32_t flags;

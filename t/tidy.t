@@ -34,6 +34,13 @@ my @layers = (
 	[5, qr/^(?:node\w*)$/],
 	[6, qr/^(?:net\w*|daemon\w*|memcached)$/],
 );
+# Headers that are longer for a reason, and may not grow beyond this: the contract
+# of the storage, which is read as one, and what the parts of a split module share.
+my %grown = (
+	"items.h" => 400,
+	"items_internal.h" => 350,
+	"repl_internal.h" => 350,
+);
 # Files whose layer is not in their name.
 my %layer_of = ();
 
@@ -225,8 +232,7 @@ rule "files have at most $limit{file_lines} lines, headers $limit{header_lines}"
 	my ($file, undef, $text) = @_;
 	my $lines = $text =~ tr/\n//;
 	my $max = $file =~ /\.h$/ ? $limit{header_lines} : $limit{file_lines};
-	# items.h is the contract of the storage and is read as one.
-	$max = 450 if $file eq 'items.h';
+	$max = $grown{$file} if $grown{$file};
 	return $lines > $max ? "$file has $lines lines, at most $max" : ();
 };
 

@@ -251,6 +251,7 @@ uint64_t item_tomb_stamp(const struct item *tomb);
 /* Whether the removal this tombstone stands for was put on the present link
  * (set and cleared by replication; const_cast is in here, once). */
 void items_tomb_set_sent(struct items *it, const struct item *tomb, bool sent);
+bool item_tomb_sent(const struct item *tomb);
 /* Called when a tombstone goes because the budget is full. */
 void items_on_tomb_lost(struct items *it, void (*fn)(void *ctx, const struct item *tomb), void *ctx);
 size_t items_tomb_count(const struct items *it);

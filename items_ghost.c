@@ -1,0 +1,95 @@
+/*
+ * items_ghost.c - fingerprints of what left the small queues unread.
+ *
+ * Owns: a table of sets of 32 fingerprints, one cache line each. A set is a
+ * queue by itself: a new fingerprint enters in front and pushes the oldest
+ * out, so ages need no bookkeeping. The table has room for about as many
+ * fingerprints as there are items in main queues, which is how long S3-FIFO
+ * remembers; it doubles in place when that grows (what sits in the wrong half
+ * then just ages out), and stays within GHOST_SHARE of the cache's memory.
+ *
+ * 2 bytes for a fingerprint: one lookup in two thousand finds a stranger's,
+ * which then starts in main instead of small. No harm is done.
+ *
+ * Must not know: items.
+ *
+ * Covered by: t/test_items.c.
+ */
+#include "compat.h"
+#include "items_internal.h"
+#include "vmem.h"
+
+#define GHOST_WAYS 32
+#define GHOST_SETS_MIN 64
+#define GHOST_SHARE 32 /* at most one part in this many of the cache's memory */
+
+struct ghost_set {
+	uint16_t prints[GHOST_WAYS]; /* newest first; 0 = empty */
+} __attribute__((aligned(64)));
+
+bool ghost_init(struct ghost *g, size_t memory_bytes)
+{
+	uint64_t max = GHOST_SETS_MIN;
+	while (max * 2 * sizeof(struct ghost_set) <= memory_bytes / GHOST_SHARE)
+		max *= 2;
+	*g = (struct ghost){.sets_max = max};
+	g->sets = vmem_reserve(max * sizeof(struct ghost_set));
+	return g->sets != NULL;
+}
+
+void ghost_release(struct ghost *g)
+{
+	vmem_release(g->sets, g->sets_max * sizeof(struct ghost_set));
+	g->sets = NULL;
+}
+
+uint64_t ghost_bytes(const struct ghost *g)
+{
+	return g->set_count * sizeof(struct ghost_set);
+}
+
+/* The index takes other bits of the hash; stir, so that these are independent. */
+static struct ghost_set *set_of(const struct ghost *g, uint64_t hash, uint16_t *print)
+{
+	uint64_t h = hash * UINT64_C(0x9fb21c651e98df25);
+	*print = (uint16_t)(h >> 48);
+	if (*print == 0)
+		*print = 1;
+	return &g->sets[(h >> 8) & (g->set_count - 1)];
+}
+
+/* Where a print is, GHOST_WAYS if nowhere. */
+static unsigned place_in(const struct ghost_set *set, uint16_t print)
+{
+	unsigned i = 0;
+	while (i < GHOST_WAYS && set->prints[i] != print)
+		i++;
+	return i;
+}
+
+void ghost_add(struct ghost *g, uint64_t hash, uint64_t wanted)
+{
+	uint16_t print;
+	if (g->set_count == 0)
+		g->set_count = GHOST_SETS_MIN;
+	if (g->set_count * GHOST_WAYS < wanted && g->set_count * 2 <= g->sets_max)
+		g->set_count *= 2;
+	struct ghost_set *set = set_of(g, hash, &print);
+	memmove(&set->prints[1], &set->prints[0], (GHOST_WAYS - 1) * sizeof(set->prints[0]));
+	set->prints[0] = print;
+}
+
+bool ghost_take(struct ghost *g, uint64_t hash)
+{
+	uint16_t print;
+	if (g->set_count == 0)
+		return false;
+	struct ghost_set *set = set_of(g, hash, &print);
+	unsigned at = place_in(set, print);
+	if (at == GHOST_WAYS)
+		return false;
+	unsigned behind = GHOST_WAYS - 1 - at;
+	memmove(&set->prints[at], &set->prints[at + 1], behind * sizeof(set->prints[0]));
+	set->prints[GHOST_WAYS - 1] = 0;
+	return true;
+}

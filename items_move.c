@@ -1,0 +1,338 @@
+/*
+ * items_move.c - taking pages from one class for another.
+ *
+ * Owns: emptying (draining) a page: its items are copied to free chunks of
+ * their class and their links mended, so readers notice nothing; where there is
+ * no free chunk something is evicted. And the choice of who gives:
+ *
+ *   at once       a class needs a chunk and can neither grow nor evict: some
+ *                 other class gives a page now (items_steal_page). What does
+ *                 not fit elsewhere is evicted right in the page: one go over
+ *                 the page, no more.
+ *   by and by     a class that has evicted a page's worth of items, while
+ *                 another's next victim is much older, is given a page of that
+ *                 other class, a piece per items_tick; room is made at that
+ *                 class's queue ends, so the order of eviction is kept.
+ *   surplus       when no page is free, a class with pages' worth of free
+ *                 chunks gives one to the pool; nothing is evicted.
+ *
+ * Age is counted in versions: how much was written since the next victim was.
+ *
+ * Pages with pinned or reserved items are left alone.
+ *
+ * Must not know: what an item means; time.
+ *
+ * Covered by: t/test_items.c.
+ */
+#include "compat.h"
+#include "items_internal.h"
+
+#define MOVE_PIECE 256     /* chunks handled by one items_move_some() */
+#define PAGE_TRIES 16      /* pages of a class considered at once */
+#define CHAIN_STEPS 300    /* links followed to find who owns a chunk */
+#define OLDER_PERCENT 150  /* a giver's age is at least this much of the taker's */
+#define SURPLUS_PERCENT 250 /* free chunks, of those in a page, that are a surplus */
+
+/* ---- moving one chunk --------------------------------------------------------------- */
+
+enum drained {
+	DRAIN_GONE,  /* the chunk is free now */
+	DRAIN_STUCK, /* no free chunk elsewhere */
+	DRAIN_HELD   /* pinned or reserved */
+};
+
+static void *copy_chunk(struct items *it, const void *old)
+{
+	int id = slabs_class_of(&it->slabs, old);
+	void *chunk = slabs_alloc(&it->slabs, id);
+	if (chunk) {
+		memcpy(chunk, old, it->slabs.classes[id].chunk_bytes);
+		it->counters.rescues++;
+	}
+	return chunk;
+}
+
+/* What the old page's note says about an item goes with it. */
+static void move_note(struct items *it, struct item *i, const struct item *old)
+{
+	struct page_note *to = item_note(it, i), *from = item_note(it, old);
+	note_exptime(it, i);
+	if ((i->bits & ITEM_TOUCHED) && from->touched > to->touched)
+		to->touched = from->touched;
+	i->bits &= ~ITEM_CONFIRMED;
+	if (items_is_confirmed(it, old))
+		items_confirm(it, i);
+}
+
+static enum drained move_item(struct items *it, struct item *old)
+{
+	struct item *i = copy_chunk(it, old);
+	if (!i)
+		return DRAIN_STUCK;
+	uint32_t old_handle = item_handle(it, old), handle = item_handle(it, i);
+	assoc_replace(&it->assoc, item_as_key(it, i).hash, old_handle, handle);
+	items_requeue_moved(it, i, old_handle);
+	if (item_is_large(i)) {
+		items_forget_places(it, old_handle);
+		struct chain *first = slabs_ptr(&it->slabs, item_large_head(i)->next);
+		first->prev = handle;
+	}
+	move_note(it, i, old);
+	slabs_free(&it->slabs, old);
+	return DRAIN_GONE;
+}
+
+/* Whether the item that a chain belongs to is held; true if it is too far. */
+static bool chain_is_held(const struct items *it, const struct chain *c)
+{
+	if (it->misc.held_large == 0)
+		return false;
+	for (int step = 0; step < CHAIN_STEPS; step++) {
+		const struct item *i = slabs_ptr(&it->slabs, c->prev);
+		if (item_kind(i) != ITEM_KIND_CHAIN)
+			return !item_is_linked(i) || items_is_pinned(it, i);
+		c = (const struct chain *)(const void *)i;
+	}
+	return true;
+}
+
+static enum drained move_chain(struct items *it, struct chain *old)
+{
+	if (it->misc.trash)
+		return DRAIN_STUCK; /* perhaps it is trash; that goes first */
+	if (chain_is_held(it, old))
+		return DRAIN_HELD;
+	struct chain *c = copy_chunk(it, old);
+	if (!c)
+		return DRAIN_STUCK;
+	uint32_t handle = slabs_handle(&it->slabs, c);
+	*chunk_next(slabs_ptr(&it->slabs, c->prev)) = handle;
+	if (c->next)
+		((struct chain *)slabs_ptr(&it->slabs, c->next))->prev = handle;
+	items_forget_places(it, 0);
+	slabs_free(&it->slabs, old);
+	return DRAIN_GONE;
+}
+
+static enum drained drain_chunk(struct items *it, struct item *i)
+{
+	switch (item_kind(i)) {
+	case ITEM_KIND_FREE:
+		return DRAIN_GONE;
+	case ITEM_KIND_SMALL:
+	case ITEM_KIND_LARGE:
+		if (items_is_pinned(it, i))
+			return DRAIN_HELD;
+		if (!item_dead(it, i))
+			return move_item(it, i);
+		items_shed(it, i, item_as_key(it, i).hash, item_cause_of_death(it, i));
+		return DRAIN_GONE;
+	case ITEM_KIND_CHAIN:
+		return move_chain(it, (struct chain *)(void *)i);
+	case ITEM_KIND_RESERVED:
+	case ITEM_KIND_RESERVED_LARGE:
+	case ITEM_KIND_TOMB:
+		break;
+	}
+	return DRAIN_HELD;
+}
+
+static bool page_left(const struct items *it, uint32_t page)
+{
+	return !it->slabs.pages[page].draining;
+}
+
+/* ---- who gives ------------------------------------------------------------------------ */
+
+/* How old the next victim of a class is; 0 when there is none that is not read. */
+static uint64_t class_age(const struct items *it, int id)
+{
+	const struct item *i = items_next_victim(it, id);
+	return i && i->version < it->hlc->last ? it->hlc->last - i->version : 0;
+}
+
+static bool has_surplus(const struct items *it, int id, unsigned percent)
+{
+	uint64_t page = it->slabs.classes[id].per_page;
+	return slabs_free_chunks(&it->slabs, id) * 100 >= page * percent;
+}
+
+static bool page_may_go(const struct items *it, uint32_t page)
+{
+	const struct slab_page *p = &it->slabs.pages[page];
+	return p->used > 0 && !p->draining && it->notes[page].held == 0;
+}
+
+/* Up to PAGE_TRIES pages of a class, the emptiest first, then the one with the
+ * next victim. */
+static int candidate_pages(const struct items *it, int id, uint32_t *pages)
+{
+	const struct slabs *s = &it->slabs;
+	const struct item *victim = items_next_victim(it, id);
+	int count = 0;
+	for (uint32_t p = s->classes[id].partial; p && count < PAGE_TRIES / 2; p = s->pages[p].next) {
+		if (!page_may_go(it, p))
+			continue;
+		pages[count++] = p;
+		if (s->pages[p].used < s->pages[pages[0]].used) {
+			pages[count - 1] = pages[0];
+			pages[0] = p;
+		}
+	}
+	if (victim && page_may_go(it, slabs_page_of(s, victim)))
+		pages[count++] = slabs_page_of(s, victim);
+	for (uint32_t p = s->classes[id].full; p && count < PAGE_TRIES; p = s->pages[p].next)
+		if (page_may_go(it, p))
+			pages[count++] = p;
+	return count;
+}
+
+/* ---- at once ---------------------------------------------------------------------------- */
+
+/* Make room for a chunk that has no place to go: evict it, or another item if
+ * it is but a part of one. Trash is all that is in the way of some parts. */
+static bool evict_for(struct items *it, struct item *i)
+{
+	if (!it->config.evict)
+		return false;
+	if (item_is_linked(i)) {
+		items_evict(it, i);
+		return true;
+	}
+	return items_empty_trash(it, SIZE_MAX) > 0 || items_evict_one(it, it->slabs.large);
+}
+
+static bool drain_now(struct items *it, uint32_t page)
+{
+	const struct slab_page *p = &it->slabs.pages[page];
+	slabs_drain_begin(&it->slabs, page);
+	for (uint32_t n = 0; n < p->carved;) {
+		struct item *i = slabs_chunk(&it->slabs, page, n);
+		enum drained d = drain_chunk(it, i);
+		if (d == DRAIN_HELD || (d == DRAIN_STUCK && !evict_for(it, i)))
+			break;
+		n += d == DRAIN_GONE || item_kind(i) == ITEM_KIND_FREE;
+	}
+	if (page_left(it, page)) {
+		it->counters.pages_moved++;
+		return true;
+	}
+	slabs_drain_end(&it->slabs, page);
+	return false;
+}
+
+static bool steal_from(struct items *it, int id)
+{
+	uint32_t pages[PAGE_TRIES];
+	if (id == it->slabs.large)
+		items_empty_trash(it, SIZE_MAX);
+	int count = candidate_pages(it, id, pages);
+	for (int n = 0; n < count && slabs_free_pages(&it->slabs) == 0; n++)
+		if (page_may_go(it, pages[n]))
+			drain_now(it, pages[n]);
+	return slabs_free_pages(&it->slabs) > 0;
+}
+
+/* The class that had best give a page, 0 = none; those in `tried` do not count. */
+static int best_giver(const struct items *it, int taker, const bool *tried)
+{
+	int best = 0;
+	uint64_t best_score = 0;
+	for (int id = 1; id <= it->slabs.class_count; id++) {
+		if (id == taker || (tried && tried[id]) || it->slabs.classes[id].pages == 0)
+			continue;
+		bool surplus = has_surplus(it, id, 100);
+		if (!surplus && !it->config.evict)
+			continue;
+		uint64_t score = surplus ? UINT64_MAX : 1 + class_age(it, id) / 2;
+		if (score > best_score) {
+			best = id;
+			best_score = score;
+		}
+	}
+	return best;
+}
+
+bool items_steal_page(struct items *it, int id)
+{
+	bool tried[SLAB_CLASSES_MAX + 1] = {false};
+	int giver;
+	while ((giver = best_giver(it, id, tried)) != 0) {
+		if (steal_from(it, giver))
+			return true;
+		tried[giver] = true;
+	}
+	return false;
+}
+
+/* ---- by and by ------------------------------------------------------------------------------ */
+
+static void begin_move(struct items *it, int from, int to, bool evict)
+{
+	uint32_t pages[PAGE_TRIES];
+	assert(it->mover.page == 0);
+	if (candidate_pages(it, from, pages) == 0)
+		return;
+	it->mover = (struct mover){.page = pages[0], .to = to, .evict = evict};
+	slabs_drain_begin(&it->slabs, pages[0]);
+}
+
+void items_consider_move(struct items *it, int id)
+{
+	it->classes[id].churn = 0;
+	if (it->mover.page || slabs_free_pages(&it->slabs) > 0)
+		return;
+	int giver = best_giver(it, id, NULL);
+	if (!giver)
+		return;
+	uint64_t age = class_age(it, id);
+	if (has_surplus(it, giver, 100) || class_age(it, giver) / OLDER_PERCENT > age / 100)
+		begin_move(it, giver, id, true);
+}
+
+void items_move_surplus(struct items *it)
+{
+	if (it->mover.page || slabs_free_pages(&it->slabs) > 0)
+		return;
+	for (int id = 1; id <= it->slabs.class_count; id++) {
+		if (!has_surplus(it, id, SURPLUS_PERCENT))
+			continue;
+		begin_move(it, id, 0, false);
+		return;
+	}
+}
+
+/* The page was given up, or cannot be. */
+static void end_move(struct items *it)
+{
+	struct mover m = it->mover;
+	it->mover = (struct mover){0};
+	if (!page_left(it, m.page)) {
+		slabs_drain_end(&it->slabs, m.page);
+		return;
+	}
+	it->counters.pages_moved++;
+	if (m.to)
+		items_grow_class(it, m.to);
+}
+
+void items_move_some(struct items *it)
+{
+	struct mover *m = &it->mover;
+	const struct slab_page *p = &it->slabs.pages[m->page];
+	for (int step = 0; step < MOVE_PIECE; step++) {
+		if (page_left(it, m->page) || m->index >= p->carved) {
+			end_move(it);
+			return;
+		}
+		enum drained d = drain_chunk(it, slabs_chunk(&it->slabs, m->page, m->index));
+		m->index += d == DRAIN_GONE;
+		if (d == DRAIN_STUCK && it->misc.trash)
+			return; /* the trash is emptied first */
+		if (d == DRAIN_HELD ||
+		    (d == DRAIN_STUCK && !(m->evict && items_evict_one(it, p->class_id)))) {
+			end_move(it);
+			return;
+		}
+	}
+}

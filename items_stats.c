@@ -1,0 +1,67 @@
+/*
+ * items_stats.c - gauges and counters.
+ *
+ * Owns: putting together what `stats`, `stats items` and `stats slabs` show.
+ *
+ * Must not know: how it is printed.
+ *
+ * Covered by: t/test_items.c.
+ */
+#include "compat.h"
+#include "items_internal.h"
+
+const struct items_counters *items_counters(const struct items *it)
+{
+	return &it->counters;
+}
+
+void items_gauges(const struct items *it, struct items_gauges *out)
+{
+	uint64_t slots = assoc_bucket_count(&it->assoc) * ASSOC_LOAD_MAX;
+	*out = it->gauges;
+	out->page_bytes = (uint64_t)it->slabs.pages_used << SLAB_PAGE_SHIFT;
+	out->free_pages = slabs_free_pages(&it->slabs);
+	out->page_size = SLAB_PAGE_BYTES;
+	out->hash_bytes = assoc_bytes(&it->assoc);
+	out->ghost_bytes = ghost_bytes(&it->ghost);
+	out->tomb_bytes = it->tombs.bytes;
+	out->hash_power = 63 - __builtin_clzll(slots);
+	out->hash_growing = it->assoc.count > slots;
+	out->class_count = it->slabs.class_count;
+}
+
+/* Age of the item that goes next, 0 if there is none. */
+static uint32_t tail_idle_s(const struct items *it, const struct class_state *c)
+{
+	uint32_t tail = c->small.tail ? c->small.tail : c->main.tail;
+	return tail ? items_idle_s(it, item_at(it, tail)) : 0;
+}
+
+bool items_class_info(const struct items *it, int class_id, struct items_class_info *out)
+{
+	if (class_id < 1 || class_id > it->slabs.class_count)
+		return false;
+	const struct slab_class *s = &it->slabs.classes[class_id];
+	const struct class_state *c = &it->classes[class_id];
+	*out = c->info;
+	out->chunk_bytes = s->chunk_bytes;
+	out->chunks_per_page = s->per_page;
+	out->pages = s->pages;
+	out->used_chunks = s->used;
+	out->free_chunks = slabs_free_chunks(&it->slabs, class_id);
+	out->items = c->small.count + c->main.count;
+	out->items_main = c->main.count;
+	out->tail_idle_s = tail_idle_s(it, c);
+	uint64_t history = out->evicted + out->expired_unfetched + out->reclaimed + out->out_of_memory +
+	                   out->crawler_reclaimed + out->crawler_items_checked;
+	return s->pages > 0 || history > 0;
+}
+
+void items_counters_reset(struct items *it)
+{
+	it->counters = (struct items_counters){0};
+	for (int id = 1; id <= it->slabs.class_count; id++) {
+		uint64_t item_bytes = it->classes[id].info.item_bytes;
+		it->classes[id].info = (struct items_class_info){.item_bytes = item_bytes};
+	}
+}

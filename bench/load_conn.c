@@ -33,7 +33,8 @@ static void bytes_reserve(struct bytes *b, size_t len)
 		b->off = b->end = 0;
 	if (b->capacity - b->end >= len)
 		return;
-	memmove(b->data, b->data + b->off, b->end - b->off);
+	if (b->off > 0)
+		memmove(b->data, b->data + b->off, b->end - b->off);
 	b->end -= b->off;
 	b->off = 0;
 	if (b->capacity - b->end >= len)

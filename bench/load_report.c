@@ -75,7 +75,8 @@ void report_run(const char *label, const struct run_result *r, pid_t server_pid,
 	       outcomes(r, OUT_NOT_STORED), outcomes(r, OUT_EXISTS), outcomes(r, OUT_REFUSED));
 	printf(" server_cpu_s=%.3f server_us_per_request=%.4f own_cpu_s=%.3f server_rss=%" PRIu64
 	       "\n",
-	       r->server_cpu_s, ratio(1e6 * r->server_cpu_s, requests), r->own_cpu_s,
+	       r->server_cpu_s,
+	       r->server_cpu_s < 0 ? -1 : ratio(1e6 * r->server_cpu_s, requests), r->own_cpu_s,
 	       server_rss_bytes(server_pid));
 }
 

@@ -58,7 +58,7 @@ static const struct parse_case cases[] = {
         {" set k 0 0 1\r\n", "BAD UNKNOWN"},
         {" version\r\n", "BAD UNKNOWN"},
         {"  flush_all\r\n", "FLUSH_ALL"},
-        {" verbosity 1\r\n", "VERBOSITY number=1"},
+        {" verbosity 1\r\n", "VERBOSITY words=1 number=1"},
         {" shutdown\r\n", "SHUTDOWN"},
         /* retrieval, 1.4 */
         {"get a\r\n", "GET key=a"},
@@ -162,7 +162,7 @@ static const struct parse_case cases[] = {
         {"decr " KEY_251 " x\r\n", "BAD BAD_FORMAT"},
         /* the server, 1.7 */
         {"flush_all\r\n", "FLUSH_ALL"},
-        {"flush_all noreply\r\n", "FLUSH_ALL quiet"},
+        {"flush_all noreply\r\n", "FLUSH_ALL words=noreply quiet"},
         {"flush_all 10\r\n", "FLUSH_ALL words=10 exptime=10"},
         {"flush_all -1 noreply\r\n", "FLUSH_ALL words=-1,noreply exptime=-1 quiet"},
         {"flush_all 0 junk\r\n", "FLUSH_ALL words=0,junk exptime=0"},

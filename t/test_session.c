@@ -1,0 +1,672 @@
+/*
+ * test_session.c - conversations: scripts of input and expected output, every
+ * command, reply and error of doc/protocol.txt section 1. Each script is played
+ * whole, at every split point, byte by byte, with sends that take one byte, and
+ * by a client that does not read until it must. Then what scripts cannot say:
+ * large values, unbounded key lists, back-pressure, fairness, memory.
+ */
+#include "compat.h"
+#include <check.h>
+#include "fixture.h"
+
+#define K50 "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk"
+#define KEY_250 K50 K50 K50 K50 K50
+#define KEY_251 KEY_250 "k"
+#define BADFMT "CLIENT_ERROR bad command line format\r\n"
+#define NON_NUMERIC "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n"
+
+struct script {
+	const char *name;
+	const char *input;
+	const char *reply;
+	bool closes;
+};
+
+static const struct script scripts[] = {
+        {"framing", "\r\na\r\nmn\nmn\r\n  \r\n", BADFMT BADFMT BADFMT "MN\r\nERROR\r\n", false},
+        {"unknown", "bogus\r\nGET a\r\nbogus noreply\r\nnoreply\r\nmn\r\n", "ERROR\r\nERROR\r\nMN\r\n", false},
+        {"not yet", "watch\r\nslabs automove 0\r\nlru mode flat\r\nlru_crawler enable\r\ncache_memlimit 8\r\n",
+         "ERROR\r\nERROR\r\nERROR\r\nERROR\r\nERROR\r\n", false},
+        {"http", "mn\r\nGET / HTTP/1.0\r\nmn\r\n", "MN\r\n", true},
+        {"set get", "set a 5 0 3\r\nabc\r\nget a\r\nget b\r\n", "STORED\r\nVALUE a 5 3\r\nabc\r\nEND\r\nEND\r\n",
+         false},
+        {"line feed alone", "set a 0 0 1\nx\r\nget a\n", "STORED\r\nVALUE a 0 1\r\nx\r\nEND\r\n", false},
+        {"empty value", "set a 0 0 0\r\n\r\nget a\r\n", "STORED\r\nVALUE a 0 0\r\n\r\nEND\r\n", false},
+        {"flags", "set a 4294967295 0 1\r\nx\r\nget a\r\nset a 4294967296 0 1\r\nx\r\nget a\r\n",
+         "STORED\r\nVALUE a 4294967295 1\r\nx\r\nEND\r\nSTORED\r\nVALUE a 0 1\r\nx\r\nEND\r\n", false},
+        {"value of line ends", "set a 0 0 4\r\n\r\n\r\n\r\nget a\r\n",
+         "STORED\r\nVALUE a 0 4\r\n\r\n\r\n\r\nEND\r\n", false},
+        {"value like commands", "set a 0 0 7\r\nget a\r\n\r\nget a\r\n",
+         "STORED\r\nVALUE a 0 7\r\nget a\r\n\r\nEND\r\n", false},
+        {"long keys", "set " KEY_250 " 0 0 1\r\nx\r\nget " KEY_250 "\r\nget " KEY_251 "\r\nget a " KEY_251 "\r\n",
+         "STORED\r\nVALUE " KEY_250 " 0 1\r\nx\r\nEND\r\n" BADFMT BADFMT, false},
+        {"many keys", "set a 0 0 1\r\n1\r\nset b 0 0 1\r\n2\r\nget b x a  b \r\n",
+         "STORED\r\nSTORED\r\nVALUE b 0 1\r\n2\r\nVALUE a 0 1\r\n1\r\nVALUE b 0 1\r\n2\r\nEND\r\n", false},
+        {"get errors", "get\r\nget \r\ngets\r\ngat\r\ngat 1\r\ngat x a\r\nmn\r\n",
+         BADFMT BADFMT BADFMT BADFMT BADFMT "CLIENT_ERROR invalid exptime argument\r\nMN\r\n", false},
+        {"gets", "set a 0 0 1\r\nx\r\nset b 0 0 1\r\ny\r\ngets a b\r\nset a 0 0 1\r\nz\r\ngets a\r\n",
+         "STORED\r\nSTORED\r\nVALUE a 0 1 1\r\nx\r\nVALUE b 0 1 2\r\ny\r\nEND\r\n"
+         "STORED\r\nVALUE a 0 1 3\r\nz\r\nEND\r\n",
+         false},
+        {"gat", "set a 7 0 1\r\nx\r\ngat 100 a b\r\ngats 0 a\r\nget a\r\ngat -1 a\r\nget a\r\n",
+         "STORED\r\nVALUE a 7 1\r\nx\r\nEND\r\nVALUE a 7 1 1\r\nx\r\nEND\r\nVALUE a 7 1\r\nx\r\nEND\r\n"
+         "VALUE a 7 1\r\nx\r\nEND\r\nEND\r\n",
+         false},
+        {"add", "add a 0 0 1\r\nx\r\nadd a 0 0 1\r\ny\r\nget a\r\n",
+         "STORED\r\nNOT_STORED\r\nVALUE a 0 1\r\nx\r\nEND\r\n", false},
+        {"replace", "replace a 0 0 1\r\nx\r\nset a 0 0 1\r\ny\r\nreplace a 3 0 2\r\nzz\r\nget a\r\n",
+         "NOT_STORED\r\nSTORED\r\nSTORED\r\nVALUE a 3 2\r\nzz\r\nEND\r\n", false},
+        {"append", "append a 0 0 1\r\nx\r\nset a 9 0 2\r\nab\r\nappend a 1 0 2\r\ncd\r\nprepend a 2 0 1\r\n_\r\nget a\r\n",
+         "NOT_STORED\r\nSTORED\r\nSTORED\r\nSTORED\r\nVALUE a 9 5\r\n_abcd\r\nEND\r\n", false},
+        {"prepend missing", "prepend a 0 0 1\r\nx\r\nget a\r\n", "NOT_STORED\r\nEND\r\n", false},
+        {"cas", "cas a 0 0 1 1\r\nx\r\nset a 0 0 1\r\ny\r\ncas a 0 0 1 9\r\nz\r\ncas a 0 0 1 0\r\nz\r\n"
+                "cas a 4 0 1 1\r\nw\r\nget a\r\n",
+         "NOT_FOUND\r\nSTORED\r\nEXISTS\r\nEXISTS\r\nSTORED\r\nVALUE a 4 1\r\nw\r\nEND\r\n", false},
+        {"storage errors without swallowing", "set\r\nset a 0 0\r\nset a 0 0 -1\r\nabc\r\nset a 0 0 x\r\nmn\r\n",
+         BADFMT BADFMT BADFMT "ERROR\r\n" BADFMT "MN\r\n", false},
+        {"storage errors with swallowing",
+         "set " KEY_251 " 0 0 3\r\nabc\r\nset a -1 0 3\r\nmn\r\n\r\nset a 0 x 2\r\nmn\r\n"
+         "cas a 0 0 2\r\nmn\r\nmn\r\n",
+         BADFMT BADFMT BADFMT BADFMT "MN\r\n", false},
+        {"too large", "set a 0 0 1\r\nx\r\nset a 0 0 40\r\n0123456789012345678901234567890123456789\r\nget a\r\nmn\r\n",
+         "STORED\r\nSTORED\r\nVALUE a 0 40\r\n0123456789012345678901234567890123456789\r\nEND\r\nMN\r\n", false},
+        {"bad chunk, long", "set a 0 0 2\r\nabcd\r\nmn\r\nget a\r\n",
+         "CLIENT_ERROR bad data chunk\r\n" BADFMT "MN\r\nEND\r\n", false},
+        {"bad chunk, line feed", "set a 0 0 2\r\nab\nXget a\r\n", "CLIENT_ERROR bad data chunk\r\nEND\r\n", false},
+        {"bad chunk keeps the old", "set a 0 0 1\r\nx\r\nset a 0 0 1\r\nyzzget a\r\n",
+         "STORED\r\nCLIENT_ERROR bad data chunk\r\nVALUE a 0 1\r\nx\r\nEND\r\n", false},
+        {"noreply",
+         "set a 0 0 1 noreply\r\nx\r\nadd a 0 0 1 noreply\r\ny\r\nreplace a 0 0 1 noreply\r\n5\r\n"
+         "append a 0 0 1 noreply\r\n6\r\nprepend a 0 0 1 noreply\r\n4\r\ncas a 0 0 1 99 noreply\r\nz\r\n"
+         "incr a 1 noreply\r\ndecr a 2 noreply\r\ntouch a 0 noreply\r\ndelete b noreply\r\n"
+         "verbosity 0 noreply\r\nget a\r\nflush_all noreply\r\nget a\r\n",
+         "VALUE a 0 3\r\n455\r\nEND\r\nEND\r\n", false},
+        {"noreply hides errors",
+         "set " KEY_251 " 0 0 1 noreply\r\nx\r\nset a x 0 1 noreply\r\nx\r\nset a 0 0 1 noreply\r\nxyz"
+         "incr a x noreply\r\nincr a 1 noreply\r\ntouch a x noreply\r\ncas k 0 0 1 noreply\r\nx\r\n"
+         "delete k x noreply\r\nflush_all x noreply\r\nmn\r\n",
+         "MN\r\n", false},
+        {"noreply comes too late", "set a 0 0 noreply\r\nset a 0 0 -1 noreply\r\nget noreply\r\nversion noreply\r\n",
+         BADFMT BADFMT "END\r\nVERSION " PACKAGE_VERSION "\r\n", false},
+        {"delete", "delete a\r\nset a 0 0 1\r\nx\r\ndelete a\r\nget a\r\ndelete a 0\r\ndelete a 5\r\ndelete\r\n",
+         "NOT_FOUND\r\nSTORED\r\nDELETED\r\nEND\r\nNOT_FOUND\r\n"
+         "CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]\r\n" BADFMT,
+         false},
+        {"touch", "touch a 10\r\nset a 0 0 1\r\nx\r\ntouch a 10\r\ntouch a x\r\ntouch a\r\ntouch a -1\r\nget a\r\n",
+         "NOT_FOUND\r\nSTORED\r\nTOUCHED\r\nCLIENT_ERROR invalid exptime argument\r\n" BADFMT "TOUCHED\r\nEND\r\n",
+         false},
+        {"incr", "incr a 1\r\nset a 3 0 1\r\n9\r\nincr a 1\r\nget a\r\ndecr a 1\r\nget a\r\ndecr a 100\r\nget a\r\n",
+         "NOT_FOUND\r\nSTORED\r\n10\r\nVALUE a 3 2\r\n10\r\nEND\r\n9\r\nVALUE a 3 2\r\n9 \r\nEND\r\n"
+         "0\r\nVALUE a 3 2\r\n0 \r\nEND\r\n",
+         false},
+        {"incr wraps", "set a 0 0 20\r\n18446744073709551615\r\nincr a 2\r\nget a\r\n",
+         "STORED\r\n1\r\nVALUE a 0 20\r\n1                   \r\nEND\r\n", false},
+        {"incr grammar",
+         "set a 0 0 3\r\n5 x\r\nincr a 1\r\nset a 0 0 2\r\n 5\r\nincr a 1\r\nset a 0 0 2\r\n+5\r\nincr a 1\r\n"
+         "set a 0 0 2\r\n5x\r\nincr a 1\r\nset a 0 0 2\r\n-5\r\nincr a 1\r\nset a 0 0 0\r\n\r\nincr a 1\r\n"
+         "set a 0 0 1\r\n \r\nincr a 1\r\nset a 0 0 20\r\n18446744073709551616\r\nincr a 1\r\n",
+         "STORED\r\n6\r\nSTORED\r\n6\r\nSTORED\r\n6\r\nSTORED\r\n" NON_NUMERIC "STORED\r\n" NON_NUMERIC
+         "STORED\r\n" NON_NUMERIC "STORED\r\n" NON_NUMERIC "STORED\r\n" NON_NUMERIC,
+         false},
+        {"incr errors", "incr a\r\nincr a x\r\nincr a -1\r\ndecr " KEY_251 " 1\r\n",
+         BADFMT "CLIENT_ERROR invalid numeric delta argument\r\n"
+                "CLIENT_ERROR invalid numeric delta argument\r\n" BADFMT,
+         false},
+        {"expiry", "set a 0 -1 1\r\nx\r\nget a\r\nset b 0 100 1\r\ny\r\nset b 0 -1 1\r\nz\r\nget b\r\n"
+                   "set c 0 2592001 1\r\nx\r\nget c\r\nset d 0 1750000001 1\r\nx\r\nget d\r\n"
+                   "set e 0 4294967296 1\r\nx\r\nget e\r\nset f 0 2147483648 1\r\nx\r\nget f\r\n",
+         "STORED\r\nEND\r\nSTORED\r\nSTORED\r\nEND\r\nSTORED\r\nEND\r\nSTORED\r\nVALUE d 0 1\r\nx\r\nEND\r\n"
+         "STORED\r\nVALUE e 0 1\r\nx\r\nEND\r\nSTORED\r\nEND\r\n",
+         false},
+        {"flush_all", "set a 0 0 1\r\nx\r\nflush_all\r\nget a\r\nset a 0 0 1\r\ny\r\nflush_all 10\r\nget a\r\n"
+                      "flush_all x\r\nflush_all -1\r\nget a\r\nset a 0 0 1\r\nz\r\nget a\r\n",
+         "STORED\r\nOK\r\nEND\r\nSTORED\r\nOK\r\nVALUE a 0 1\r\ny\r\nEND\r\n"
+         "CLIENT_ERROR invalid exptime argument\r\nOK\r\nEND\r\nSTORED\r\nVALUE a 0 1\r\nz\r\nEND\r\n",
+         false},
+        {"version", "version\r\nversion foo\r\n", "VERSION " PACKAGE_VERSION "\r\nVERSION " PACKAGE_VERSION "\r\n",
+         false},
+        {"verbosity", "verbosity 1\r\nverbosity\r\nverbosity x\r\nverbosity 1 noreply\r\n", "OK\r\n" BADFMT BADFMT,
+         false},
+        {"quit", "set a 0 0 1\r\nx\r\nget a\r\nquit\r\nget a\r\n", "STORED\r\nVALUE a 0 1\r\nx\r\nEND\r\n", true},
+        {"shutdown refused", "shutdown\r\nshutdown noreply\r\nmn\r\n", "SERVER_ERROR: shutdown not enabled\r\nMN\r\n",
+         false},
+        {"stats", "stats sizes\r\nstats foo\r\nstats noreply\r\nstats reset\r\nstats replication\r\nstats conns\r\n",
+         "STAT sizes_status disabled\r\nEND\r\nERROR\r\nERROR\r\nRESET\r\nERROR\r\n"
+         "STAT 7:addr tcp:0.0.0.0:11211\r\nSTAT 7:state conn_listening\r\nSTAT 7:secs_since_last_cmd 3\r\n"
+         "STAT 9:addr tcp:127.0.0.1:4000\r\nSTAT 9:listen_addr tcp:127.0.0.1:11211\r\n"
+         "STAT 9:state conn_parse_cmd\r\nSTAT 9:secs_since_last_cmd 0\r\nEND\r\n",
+         false},
+        {"pipeline of reads",
+         "set a 0 0 1\r\n1\r\nget a\r\nget a\r\nget x\r\ngets a\r\nget a a a\r\nget\r\nget a\r\nset a 0 0 1\r\n2\r\n"
+         "get a\r\nget a\r\n",
+         "STORED\r\nVALUE a 0 1\r\n1\r\nEND\r\nVALUE a 0 1\r\n1\r\nEND\r\nEND\r\nVALUE a 0 1 1\r\n1\r\nEND\r\n"
+         "VALUE a 0 1\r\n1\r\nVALUE a 0 1\r\n1\r\nVALUE a 0 1\r\n1\r\nEND\r\n" BADFMT "VALUE a 0 1\r\n1\r\nEND\r\n"
+         "STORED\r\nVALUE a 0 1\r\n2\r\nEND\r\nVALUE a 0 1\r\n2\r\nEND\r\n",
+         false},
+};
+
+/* Play a script on a fresh server. */
+static void play(const struct script *script, const struct pace *pace, int requests_per_event)
+{
+	struct fixture f;
+	struct client c;
+
+	fixture_init(&f);
+	f.settings.requests_per_event = requests_per_event;
+	fixture_open(&f);
+	client_open(&c, &f, pace);
+	client_send(&c, script->input, strlen(script->input));
+	ck_assert_msg(c.out.len == strlen(script->reply) && memcmp(c.out.data, script->reply, c.out.len) == 0,
+	              "\n%s (in %zu, split %zu, out %zu)\n  got      %s\n  expected %s\n", script->name, pace->in_max,
+	              pace->split, pace->out_max, text_show(c.out.data, c.out.len),
+	              text_show(script->reply, strlen(script->reply)));
+	ck_assert_int_eq(c.closed, script->closes);
+	ck_assert(script->closes || session_is_idle(c.session));
+	client_close(&c);
+	fixture_close(&f);
+}
+
+START_TEST(script_whole)
+{
+	const struct script *script = &scripts[_i];
+
+	play(script, &(struct pace){0}, 20);
+	play(script, &(struct pace){.straight = true}, 20);
+	play(script, &(struct pace){.lazy = true}, 20);
+	play(script, &(struct pace){0}, 1);
+}
+END_TEST
+
+START_TEST(script_in_single_bytes)
+{
+	const struct script *script = &scripts[_i];
+
+	play(script, &(struct pace){.in_max = 1}, 20);
+	play(script, &(struct pace){.out_max = 1}, 20);
+	play(script, &(struct pace){.in_max = 1, .out_max = 1}, 20);
+	play(script, &(struct pace){.in_max = 7, .out_max = 3, .lazy = true}, 2);
+}
+END_TEST
+
+START_TEST(script_at_every_split)
+{
+	const struct script *script = &scripts[_i];
+
+	for (size_t split = 1; split < strlen(script->input); split++)
+		play(script, &(struct pace){.split = split}, 20);
+}
+END_TEST
+
+/* ---- what scripts cannot say ------------------------------------------------ */
+
+static struct fixture f;
+static struct client c;
+
+static void open_both(void)
+{
+	fixture_init(&f);
+	fixture_open(&f);
+	client_open(&c, &f, &(struct pace){0});
+}
+
+static void close_both(void)
+{
+	client_close(&c);
+	fixture_close(&f);
+}
+
+static uint8_t pattern(size_t i, unsigned seed)
+{
+	return (uint8_t)(i * 31 + i / 251 + seed);
+}
+
+/* Store a value of len bytes of the pattern under key. */
+static void send_set(const char *key, size_t len, unsigned seed)
+{
+	char head[320];
+	struct text t = {0};
+
+	text_add(&t, head, (size_t)snprintf(head, sizeof(head), "set %s 0 0 %zu\r\n", key, len));
+	for (size_t i = 0; i < len; i++) {
+		uint8_t byte = pattern(i, seed);
+		text_add(&t, &byte, 1);
+	}
+	text_str(&t, "\r\n");
+	client_send(&c, t.data, t.len);
+	text_free(&t);
+}
+
+/* Check that the output at *at is the hit of send_set(), and step over it. */
+static void take_hit(size_t *at, const char *key, size_t len, unsigned seed)
+{
+	char head[320];
+	size_t n = (size_t)snprintf(head, sizeof(head), "VALUE %s 0 %zu\r\n", key, len);
+
+	ck_assert_uint_ge(c.out.len, *at + n + len + 2);
+	ck_assert_int_eq(memcmp(c.out.data + *at, head, n), 0);
+	*at += n;
+	for (size_t i = 0; i < len; i++)
+		ck_assert_msg((uint8_t)c.out.data[*at + i] == pattern(i, seed), "%s: byte %zu", key, i);
+	*at += len;
+	ck_assert_int_eq(memcmp(c.out.data + *at, "\r\n", 2), 0);
+	*at += 2;
+}
+
+static void take_line(size_t *at, const char *line)
+{
+	ck_assert_uint_ge(c.out.len, *at + strlen(line));
+	ck_assert_msg(memcmp(c.out.data + *at, line, strlen(line)) == 0, "expected %s, got %s", line,
+	              text_show(c.out.data + *at, c.out.len - *at));
+	*at += strlen(line);
+}
+
+static const size_t sizes[] = {1, 100, 4094, 4095, 4096, 4097, 5000, 16000, 16384, 20000, 70000, 300000, 1000000};
+static const struct pace paces[] = {
+        {0},
+        {.in_max = 1000},
+        {.in_max = 16384, .straight = true},
+        {.in_max = 5000, .straight = true, .out_max = 777},
+        {.in_max = 70000, .straight = true, .lazy = true},
+};
+
+START_TEST(values_of_all_sizes)
+{
+	size_t len = sizes[_i];
+
+	for (size_t p = 0; p < ARRAY_LEN(paces); p++) {
+		size_t at = 0;
+		c.pace = paces[p];
+		c.out.len = 0;
+		send_set("big", len, (unsigned)p);
+		client_send(&c, "get big miss big\r\nmn\r\n", 23);
+		take_line(&at, "STORED\r\n");
+		take_hit(&at, "big", len, (unsigned)p);
+		take_hit(&at, "big", len, (unsigned)p);
+		take_line(&at, "END\r\nMN\r\n");
+		ck_assert_uint_eq(at, c.out.len);
+		ck_assert(session_is_idle(c.session));
+	}
+}
+END_TEST
+
+START_TEST(too_large_is_swallowed_and_removes_the_old)
+{
+	size_t at = 0;
+
+	client_expect(&c, "set a 0 0 1\r\nx\r\n", "STORED\r\n");
+	c.pace = paces[_i];
+	c.out.len = 0;
+	send_set("a", (1 << 20) + 1, 0);
+	client_send(&c, "get a\r\n", 7);
+	take_line(&at, "SERVER_ERROR object too large for cache\r\nEND\r\n");
+	ck_assert_uint_eq(f.stats.store_too_large, 1);
+	ck_assert_uint_eq(f.stats.cmd_set, 1);
+	/* other verbs keep it */
+	c.pace = (struct pace){0};
+	client_expect(&c, "set a 0 0 1\r\nx\r\nadd a 0 0 2000000 noreply\r\n", "STORED\r\n");
+	struct text t = {0};
+	for (int i = 0; i < 2000000; i++)
+		text_str(&t, "v");
+	text_str(&t, "\r\nget a\r\n");
+	client_expect(&c, t.data, "VALUE a 0 1\r\nx\r\nEND\r\n");
+	text_free(&t);
+}
+END_TEST
+
+START_TEST(a_value_being_sent_survives_its_replacement)
+{
+	struct client writer;
+	size_t at = 0;
+
+	send_set("a", 100000, 1);
+	c.out.len = 0;
+	c.pace = (struct pace){.lazy = true};
+	client_open(&writer, &f, &(struct pace){0});
+	session_input(c.session, (const uint8_t *)"get a\r\n", 7); /* and does not read */
+	ck_assert(session_settle(c.session));
+	client_expect(&writer, "set a 0 0 3\r\nnew\r\nget a\r\n", "STORED\r\nVALUE a 0 3\r\nnew\r\nEND\r\n");
+	client_expect(&writer, "flush_all\r\n", "OK\r\n");
+	for (int i = 0; i < 300; i++) { /* memory is asked for meanwhile */
+		c.pace.lazy = false;
+		char line[64];
+		int n = snprintf(line, sizeof(line), "set k%d 0 0 1 noreply\r\nx\r\n", i);
+		client_send(&writer, line, (size_t)n);
+	}
+	client_send(&c, "mn\r\n", 4);
+	take_hit(&at, "a", 100000, 1);
+	take_line(&at, "END\r\nMN\r\n");
+	client_close(&writer);
+}
+END_TEST
+
+START_TEST(incr_while_a_reader_holds_the_bytes)
+{
+	/* A reader that holds the old bytes must see them; the counter goes on in
+	 * a new item, without padding. Needs a value that is pinned: over 4 KiB. */
+	struct text t = {0};
+	struct client reader;
+
+	text_str(&t, "set n 0 0 5000\r\n99");
+	for (int i = 0; i < 4998; i++)
+		text_str(&t, " ");
+	text_str(&t, "\r\n");
+	client_expect(&c, t.data, "STORED\r\n");
+	client_open(&reader, &f, &(struct pace){.lazy = true});
+	session_input(reader.session, (const uint8_t *)"get n\r\n", 7);
+	ck_assert(session_settle(reader.session));
+	client_expect(&c, "decr n 90\r\nget n\r\n", "9\r\nVALUE n 0 1\r\n9\r\nEND\r\n");
+	reader.pace.lazy = false;
+	client_drain(&reader);
+	ck_assert_uint_eq(reader.out.len, strlen("VALUE n 0 5000\r\n") + 5000 + strlen("\r\nEND\r\n"));
+	ck_assert_int_eq(memcmp(reader.out.data + strlen("VALUE n 0 5000\r\n"), "99 ", 3), 0);
+	client_close(&reader);
+	text_free(&t);
+}
+END_TEST
+
+START_TEST(a_long_number_keeps_its_length)
+{
+	struct text t = {0}, expected = {0};
+
+	text_str(&t, "set n 6 0 300\r\n7");
+	text_str(&expected, "STORED\r\n8\r\nVALUE n 6 300\r\n8");
+	for (int i = 0; i < 299; i++) {
+		text_str(&t, " ");
+		text_str(&expected, " ");
+	}
+	text_str(&t, "\r\nincr n 1\r\nget n\r\n");
+	text_str(&expected, "\r\nEND\r\n");
+	client_expect(&c, t.data, expected.data);
+	text_free(&t);
+	text_free(&expected);
+}
+END_TEST
+
+/* A get with far more keys than fit anything: `count` keys, hits every 10th. */
+static void ask_for_many(size_t count)
+{
+	struct text t = {0};
+	size_t at = 0;
+	char key[32];
+
+	for (size_t i = 0; i < count; i += 10) {
+		snprintf(key, sizeof(key), "key%zu", i);
+		send_set(key, 10 + i % 100, (unsigned)i);
+	}
+	text_str(&t, "get");
+	for (size_t i = 0; i < count; i++)
+		text_add(&t, key, (size_t)snprintf(key, sizeof(key), " key%zu", i));
+	text_str(&t, "\r\nmn\r\n");
+	c.out.len = 0;
+	client_send(&c, t.data, t.len);
+	for (size_t i = 0; i < count; i += 10) {
+		snprintf(key, sizeof(key), "key%zu", i);
+		take_hit(&at, key, 10 + i % 100, (unsigned)i);
+	}
+	take_line(&at, "END\r\nMN\r\n");
+	ck_assert_uint_eq(at, c.out.len);
+	text_free(&t);
+}
+
+START_TEST(unbounded_key_lists)
+{
+	static const struct pace ways[] = {{0}, {.in_max = 16384}, {.in_max = 1000, .out_max = 5000}, {.lazy = true}};
+
+	c.pace = ways[_i];
+	ask_for_many(20000);
+	ck_assert_uint_eq(f.stats.cmd_get, 20000);
+	ck_assert_uint_eq(f.stats.get_hits, 2000);
+	/* nothing is kept of it */
+	ck_assert_uint_lt(session_memory_bytes(c.session), 1024);
+}
+END_TEST
+
+START_TEST(many_large_values_in_one_get)
+{
+	struct text t = {0};
+	size_t at = 0;
+
+	for (unsigned i = 0; i < 10; i++) {
+		char key[16];
+		snprintf(key, sizeof(key), "b%u", i);
+		send_set(key, 50000 + i, i);
+	}
+	text_str(&t, "get");
+	for (unsigned i = 0; i < 500; i++) {
+		char key[16];
+		snprintf(key, sizeof(key), " b%u", i % 10);
+		text_str(&t, key);
+	}
+	text_str(&t, "\r\n");
+	c.out.len = 0;
+	c.pace = (struct pace){.lazy = true};
+	client_send(&c, t.data, t.len);
+	for (unsigned i = 0; i < 500; i++) {
+		char key[16];
+		snprintf(key, sizeof(key), "b%u", i % 10);
+		take_hit(&at, key, 50000 + i % 10, i % 10);
+	}
+	take_line(&at, "END\r\n");
+	ck_assert_uint_eq(at, c.out.len);
+	/* bounded: the limit, and what one look ahead may add */
+	ck_assert_uint_lt(c.waiting_max, SESSION_OUTPUT_BYTES_MAX + 17 * 51000);
+	text_free(&t);
+}
+END_TEST
+
+START_TEST(back_pressure)
+{
+	struct text t = {0}, expected = {0};
+
+	f.settings.requests_per_event = 1000000; /* only the output stops it */
+	send_set("v", 4000, 0);
+	c.out.len = 0;
+	for (int i = 0; i < 1000; i++)
+		text_str(&t, "get v\r\n");
+	c.pace = (struct pace){.lazy = true};
+	session_input(c.session, (const uint8_t *)t.data, t.len);
+	ck_assert_int_eq(session_state(c.session), SESSION_FLUSH);
+	ck_assert(session_settle(c.session));
+	ck_assert_int_eq(session_state(c.session), SESSION_FLUSH);
+	ck_assert_uint_gt(session_memory_bytes(c.session), SESSION_OUTPUT_BYTES_MAX);
+	ck_assert_uint_lt(session_memory_bytes(c.session), 3 * SESSION_OUTPUT_BYTES_MAX);
+	ck_assert(!session_is_idle(c.session));
+	ck_assert_str_eq(session_state_name(c.session), "conn_mwrite");
+	client_drain(&c);
+	c.pace.lazy = false;
+	client_drain(&c);
+	size_t at = 0;
+	for (int i = 0; i < 1000; i++) {
+		take_hit(&at, "v", 4000, 0);
+		take_line(&at, "END\r\n");
+	}
+	ck_assert_uint_eq(at, c.out.len);
+	ck_assert_uint_lt(session_memory_bytes(c.session), 1024);
+	text_free(&t);
+	text_free(&expected);
+}
+END_TEST
+
+START_TEST(fairness)
+{
+	struct iovec iov[4];
+	struct text t = {0};
+
+	f.settings.requests_per_event = 5;
+	for (int i = 0; i < 12; i++)
+		text_str(&t, "mn\r\n");
+	session_input(c.session, (const uint8_t *)t.data, t.len);
+	ck_assert_int_eq(session_state(c.session), SESSION_YIELD);
+	ck_assert_int_eq(session_output(c.session, iov, 4), 1);
+	ck_assert_uint_eq(iov[0].iov_len, 5 * 4);
+	ck_assert_uint_eq(f.stats.conn_yields, 1);
+	ck_assert(session_settle(c.session));
+	session_resume(c.session);
+	ck_assert_int_eq(session_state(c.session), SESSION_YIELD);
+	ck_assert(session_settle(c.session));
+	session_resume(c.session);
+	ck_assert_int_eq(session_state(c.session), SESSION_READ);
+	ck_assert_uint_eq(f.stats.conn_yields, 2);
+	client_drain(&c);
+	ck_assert_uint_eq(c.out.len, 12 * 4);
+	/* exactly the limit is no reason to yield */
+	session_input(c.session, (const uint8_t *)t.data, 5 * 4);
+	ck_assert_int_eq(session_state(c.session), SESSION_READ);
+	ck_assert_uint_eq(f.stats.conn_yields, 2);
+	client_drain(&c);
+	text_free(&t);
+}
+END_TEST
+
+START_TEST(overlong_lines_close)
+{
+	char line[SESSION_LINE_BYTES_MAX + 1];
+
+	memset(line, 'x', sizeof(line));
+	client_expect(&c, "mn\r\n", "MN\r\n");
+	client_send(&c, line, SESSION_LINE_BYTES_MAX);
+	ck_assert(!c.closed);
+	ck_assert_str_eq(session_state_name(c.session), "conn_read");
+	client_send(&c, "x", 1);
+	ck_assert(c.closed);
+	ck_assert_uint_eq(c.out.len, 4);
+}
+END_TEST
+
+START_TEST(a_line_in_one_piece_may_be_long)
+{
+	struct text t = {0};
+
+	text_str(&t, "touch k 1");
+	for (int i = 0; i < 10000; i++)
+		text_str(&t, " ");
+	text_str(&t, "\r\n");
+	client_expect(&c, t.data, "NOT_FOUND\r\n");
+	text_free(&t);
+}
+END_TEST
+
+START_TEST(an_idle_session_is_small)
+{
+	ck_assert_uint_lt(session_memory_bytes(c.session), 768);
+	ck_assert(session_is_idle(c.session));
+	c.pace = (struct pace){.in_max = 3, .out_max = 2};
+	client_expect(&c, "set a 0 0 1\r\nx\r\nget a\r\n", "STORED\r\nVALUE a 0 1\r\nx\r\nEND\r\n");
+	ck_assert_uint_lt(session_memory_bytes(c.session), 768);
+	ck_assert_str_eq(session_state_name(c.session), "conn_new_cmd");
+}
+END_TEST
+
+START_TEST(gone_in_the_middle)
+{
+	static const char *const parts[] = {
+	        "set a 0 0 1", "set a 0 0 10\r\n", "set a 0 0 10\r\nabc", "set a 0 0 100000\r\nabc",
+	        "set a -1 0 10\r\nabc", "get v v v v\r\nget ", "get v v v v v v",
+	};
+
+	send_set("v", 200000, 0);
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+		struct client gone;
+		client_open(&gone, &f, &(struct pace){.lazy = true});
+		session_input(gone.session, (const uint8_t *)parts[i], strlen(parts[i]));
+		ck_assert(!session_is_idle(gone.session));
+		if (i % 2)
+			ck_assert(session_settle(gone.session));
+		client_close(&gone);
+	}
+	client_expect(&c, "get a\r\n", "END\r\n");
+	ck_assert_uint_eq(f.stats.cmd_set, 1);
+}
+END_TEST
+
+START_TEST(state_names)
+{
+	session_input(c.session, (const uint8_t *)"set a 0 0 10\r\nabc", 17);
+	ck_assert_str_eq(session_state_name(c.session), "conn_nread");
+	client_drain(&c);
+	client_expect(&c, "defghij\r\n", "STORED\r\n");
+	session_input(c.session, (const uint8_t *)"set a x 0 10\r\nabc", 17);
+	ck_assert_str_eq(session_state_name(c.session), "conn_swallow");
+	client_drain(&c);
+	client_expect(&c, "defghij\r\n", BADFMT);
+	client_expect(&c, "quit\r\n", "");
+	ck_assert_str_eq(session_state_name(c.session), "conn_closing");
+}
+END_TEST
+
+START_TEST(bytes_are_counted)
+{
+	client_expect(&c, "set a 0 0 1\r\nx\r\n", "STORED\r\n");
+	ck_assert_uint_eq(f.stats.bytes_read, 16);
+	ck_assert_uint_eq(f.stats.bytes_written, 8);
+	c.pace.straight = true;
+	c.pace.in_max = 10000;
+	send_set("b", 100000, 0);
+	ck_assert_uint_eq(f.stats.bytes_read, 16 + strlen("set b 0 0 100000\r\n") + 100002);
+}
+END_TEST
+
+/* Two sessions take turns; whatever is left of one is settled before the other
+ * writes, so no reply reaches the wrong client. */
+START_TEST(replies_do_not_cross)
+{
+	struct client other;
+	size_t at = 0;
+
+	client_open(&other, &f, &(struct pace){.out_max = 1});
+	c.pace.out_max = 2;
+	client_expect(&c, "set a 0 0 5\r\nfirst\r\n", "STORED\r\n");
+	client_expect(&other, "set b 0 0 6\r\nsecond\r\n", "STORED\r\n");
+	c.out.len = other.out.len = 0;
+	for (int i = 0; i < 50; i++) {
+		session_input(c.session, (const uint8_t *)"get a\r\n", 7);
+		ck_assert(session_settle(c.session));
+		session_input(other.session, (const uint8_t *)"get b\r\n", 7);
+		ck_assert(session_settle(other.session));
+	}
+	client_drain(&other);
+	client_drain(&c);
+	for (int i = 0; i < 50; i++)
+		take_line(&at, "VALUE a 0 5\r\nfirst\r\nEND\r\n");
+	ck_assert_uint_eq(at, c.out.len);
+	ck_assert_uint_eq(other.out.len, 50 * strlen("VALUE b 0 6\r\nsecond\r\nEND\r\n"));
+	client_close(&other);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("session");
+	TCase *scripted = tcase_create("scripts");
+	TCase *more = tcase_create("more");
+
+	tcase_set_timeout(scripted, 120);
+	tcase_add_loop_test(scripted, script_whole, 0, (int)ARRAY_LEN(scripts));
+	tcase_add_loop_test(scripted, script_in_single_bytes, 0, (int)ARRAY_LEN(scripts));
+	tcase_add_loop_test(scripted, script_at_every_split, 0, (int)ARRAY_LEN(scripts));
+	suite_add_tcase(suite, scripted);
+	tcase_set_timeout(more, 120);
+	tcase_add_checked_fixture(more, open_both, close_both);
+	tcase_add_loop_test(more, values_of_all_sizes, 0, (int)ARRAY_LEN(sizes));
+	tcase_add_loop_test(more, too_large_is_swallowed_and_removes_the_old, 0, (int)ARRAY_LEN(paces));
+	tcase_add_test(more, a_value_being_sent_survives_its_replacement);
+	tcase_add_test(more, incr_while_a_reader_holds_the_bytes);
+	tcase_add_test(more, a_long_number_keeps_its_length);
+	tcase_add_loop_test(more, unbounded_key_lists, 0, 4);
+	tcase_add_test(more, many_large_values_in_one_get);
+	tcase_add_test(more, back_pressure);
+	tcase_add_test(more, fairness);
+	tcase_add_test(more, overlong_lines_close);
+	tcase_add_test(more, a_line_in_one_piece_may_be_long);
+	tcase_add_test(more, an_idle_session_is_small);
+	tcase_add_test(more, gone_in_the_middle);
+	tcase_add_test(more, state_names);
+	tcase_add_test(more, bytes_are_counted);
+	tcase_add_test(more, replies_do_not_cross);
+	suite_add_tcase(suite, more);
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -137,8 +137,8 @@ static bool bind_element(struct net *net, const char *host, int port, int *free_
 		if (fd < 0 && (family_is_missing(errno) || (wildcard && errno == EADDRNOTAVAIL)))
 			continue;
 		if (fd < 0) {
-			snprintf(error, NET_ERROR_BYTES, "failed to listen on TCP port %d%s%s: %s", port,
-			         *host ? " of " : "", host, strerror(errno));
+			snprintf(error, NET_ERROR_BYTES, "failed to listen on TCP port %d: %s%s%s%s", port,
+			         strerror(errno), *host ? " (" : "", host, *host ? ")" : "");
 			return false;
 		}
 		if (port == 0 && net_addr_local(fd, &local))

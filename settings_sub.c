@@ -53,7 +53,7 @@ static const struct suboption suboptions[] = {
         {"repl_drain", SUB_INT, FIELD(repl_drain_ms), 0, 3600000, 1,
          "MS: wait for the peer at SIGTERM (default 5000)"},
         {"repl_max_skew", SUB_INT64, FIELD(repl_max_skew_ms), 1, 3153600000, 1000,
-         "SECONDS: refuse a peer whose clock is further ahead (86400)"},
+         "SECONDS: refuse a peer with a clock ahead of it (86400)"},
         {"repl_listen", SUB_ADDR, FIELD(repl_listen), 0, 0, 0,
          "ADDR: listen for the peer here (default: as -l)"},
 };

@@ -88,6 +88,7 @@ START_TEST(soak)
 	struct buf b;
 	size_t cap = 1 + prng_below(&p, 5000);
 	uint8_t in = 0, out = 0;
+	int wrong = 0;
 	buf_init(&b, cap);
 	for (int step = 0; step < 20000; step++) {
 		size_t len = prng_below(&p, prng_below(&p, 10) ? 200 : cap + 10);
@@ -106,7 +107,8 @@ START_TEST(soak)
 		case 2:
 			len = len < before ? len : before;
 			for (size_t n = 0; n < len; n++)
-				ck_assert_uint_eq(buf_head(&b)[n], out++);
+				wrong += buf_head(&b)[n] != out++;
+			ck_assert_int_eq(wrong, 0);
 			buf_consume(&b, len);
 			break;
 		case 3:

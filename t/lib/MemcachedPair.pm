@@ -656,6 +656,13 @@ sub stat { my ($self, $name) = @_; return $self->c->stats->{$name} }
 # MASTER, SLAVE or OFF.
 sub role { my ($self) = @_; return $self->stat('replication') || '' }
 
+# What "stats replication" says of a node that has a peer and is past both walks.
+sub MemcachedPair::says_in_sync
+{
+	my ($s) = @_;
+	return ($s->{link} || "") eq "up" && ($s->{mode} || "") eq "live" && ($s->{peer_mode} || "") eq "live";
+}
+
 # Whether it says that it has a peer and that both directions are past their walk.
 sub in_sync
 {

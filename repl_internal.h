@@ -30,6 +30,7 @@
 #define REPL_LOW_WATER_BYTES_MAX (1u << 20)
 #define REPL_HEARTBEAT_MS 1000
 #define REPL_CONNECT_MS 2500       /* a connect or hand-shake of ours takes no longer */
+#define REPL_PROMISE_MS 1000       /* an answer is followed by BEGIN within this */
 #define REPL_PROBE_MS 1500         /* a link that may be dead has this long to show life */
 #define REPL_RETRY_FIRST_MS 100
 #define REPL_RETRY_MAX_MS 800

@@ -14,7 +14,7 @@
  *
  *   own node-id, clock, auth           refused
  *   a link to another node             refused
- *   a promise to another node          refused
+ *   a promise to another node          deferred: it is kept or not within REPL_PROMISE_MS
  *   a link to the same node-id:
  *     this node made it, and the other
  *     node-id is the larger            both may have connected at once, and the
@@ -174,7 +174,7 @@ static struct repl_conn *conn_in(const struct repl *r, enum conn_state state, co
 static void promise(struct repl_conn *c)
 {
 	c->state = CONN_PROMISED;
-	set_deadline(c, REPL_CONNECT_MS);
+	set_deadline(c, REPL_PROMISE_MS);
 	send_hello(c);
 }
 
@@ -215,7 +215,8 @@ static void answer(struct repl_conn *c)
 	if (r->link) {
 		meet_link(c);
 	} else if (promised && promised->hello.node_id != c->hello.node_id) {
-		refuse(c, "this node is pairing with %s", promised->addr);
+		c->state = CONN_DEFERRED;
+		c->deadline_ms = promised->deadline_ms + 1;
 	} else if (asking && r->self.node_id < c->hello.node_id) {
 		c->state = CONN_DEFERRED;
 		c->deadline_ms = asking->deadline_ms + 1;
@@ -228,23 +229,23 @@ static void answer(struct repl_conn *c)
 
 void repl_shake_deferred(struct repl *r)
 {
-	struct repl_conn *c = conn_in(r, CONN_DEFERRED, NULL);
-
-	if (c)
-		answer(c); /* another one, if any, has its turn in the next turn */
+	for (struct repl_conn *c = r->conns; c; c = c->next)
+		if (c->state == CONN_DEFERRED)
+			answer(c);
 }
 
-/* Our own connection was answered. */
+/* Our own connection was answered. If another node has our promise by now, that
+ * is kept. */
 static void answered(struct repl_conn *c)
 {
 	struct repl *r = c->repl;
-	struct repl_conn *promised = conn_in(r, CONN_PROMISED, c);
+	const struct repl_conn *promised = conn_in(r, CONN_PROMISED, c);
 
 	assert(!r->link); /* a link ends all that is asking */
 	if (!is_acceptable(c))
 		return;
 	if (promised && promised->hello.node_id != c->hello.node_id)
-		refuse(c, "this node is pairing with %s", promised->addr);
+		repl_conn_close(c, false);
 	else
 		repl_link_up(c);
 }

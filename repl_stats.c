@@ -42,6 +42,12 @@ static const char *mode_name(const struct repl *r)
 	return "none";
 }
 
+/* The other direction, as far as it can be seen from here. */
+static const char *peer_mode_name(const struct repl *r)
+{
+	return !r->link ? "none" : r->recv.walking ? "walk" : "live";
+}
+
 /* Now minus the time of the last acknowledged MARK; 0 if it covers everything. */
 static int64_t lag_ms(const struct repl *r)
 {
@@ -74,6 +80,8 @@ static void state_pairs(const struct repl *r, const struct stats_sink *sink, con
 	stats_str(sink, name, link_name(r));
 	snprintf(name, sizeof(name), "%smode", prefix);
 	stats_str(sink, name, mode_name(r));
+	snprintf(name, sizeof(name), "%speer_mode", prefix);
+	stats_str(sink, name, peer_mode_name(r));
 	snprintf(name, sizeof(name), "%slag_ms", prefix);
 	stats_i64(sink, name, lag_ms(r));
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -124,7 +132,7 @@ static void walk_pairs(const struct repl *r, const struct stats_sink *sink)
 
 static void peer_pairs(const struct repl *r, const struct stats_sink *sink)
 {
-	stats_str(sink, "peer", r->peer.known ? r->peer.addr : "");
+	stats_str(sink, "peer", r->peer.known ? r->peer.addr : "none");
 	stats_fmt(sink, "peer_node_id", "%016" PRIx64, r->peer.known ? r->peer.node_id : 0);
 	stats_u64(sink, "peer_acked", r->peer.acked);
 	stats_u64(sink, "peer_seen", r->peer.seen);
@@ -136,7 +144,7 @@ void repl_stats_flat(const struct repl *r, const struct stats_sink *sink)
 	stats_str(sink, "replication", role_name(r));
 	stats_str(sink, "repcached_version", REPCACHED_VERSION);
 	stats_u64(sink, "repcached_qi_free", (uint64_t)r->settings->repl_queue);
-	stats_str(sink, "repl_peer", r->link ? r->peer.addr : "");
+	stats_str(sink, "repl_peer", r->link ? r->peer.addr : "none");
 	state_pairs(r, sink, "repl_");
 	count_pairs(r, sink, "repl_");
 }

@@ -29,7 +29,6 @@
  */
 #include "compat.h"
 #include "repl_internal.h"
-#include "tombs.h"
 
 /* Which changes travel, by cause. */
 static const struct {
@@ -183,7 +182,7 @@ void repl_lost_tomb(void *ctx, const struct item *tomb)
 	if (stamp > r->lost.below)
 		r->lost.below = stamp;
 	/* Bits of before this link are stale until its first pass has set them. */
-	bool sent = s->mode != SEND_NONE && tombs_of_item(tomb)->sent &&
+	bool sent = s->mode != SEND_NONE && item_tomb_sent(tomb) &&
 	            (s->tombs_visited || stamp > s->link_begin);
 	if (!sent && stamp > r->lost.unsent)
 		r->lost.unsent = stamp;

@@ -131,21 +131,23 @@ static int raise_core_limit(char error[DAEMON_ERROR_BYTES])
 	return EXIT_OS_ERROR;
 }
 
+/* Room for the clients is required; for the rest it is only wished, because when
+ * descriptors run out, accepting pauses and nothing else happens. */
 static int raise_descriptor_limit(int conns_max, char error[DAEMON_ERROR_BYTES])
 {
-	rlim_t need = (rlim_t)conns_max + DESCRIPTORS_SPARE;
-	struct rlimit limit;
+	rlim_t wish = (rlim_t)conns_max + DESCRIPTORS_SPARE;
+	struct rlimit limit, raised;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur >= need)
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wish)
 		return 0;
-	limit.rlim_cur = need;
-	if (limit.rlim_max < need)
-		limit.rlim_max = need; /* root may */
-	if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
+	raised = (struct rlimit){wish, limit.rlim_max > wish ? limit.rlim_max : wish};
+	if (setrlimit(RLIMIT_NOFILE, &raised) == 0) /* above the maximum: root may */
+		return 0;
+	raised = (struct rlimit){limit.rlim_max, limit.rlim_max};
+	if (limit.rlim_max >= (rlim_t)conns_max && setrlimit(RLIMIT_NOFILE, &raised) == 0)
 		return 0;
 	snprintf(error, DAEMON_ERROR_BYTES,
-	         "failed to set the limit of open files to %llu: start as root or lower -c",
-	         (unsigned long long)need);
+	         "failed to set the limit of open files to %d: start as root or lower -c", conns_max);
 	return EXIT_OS_ERROR;
 }
 

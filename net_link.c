@@ -29,7 +29,8 @@
 #define READS_PER_TURN 2
 #define SEND_BYTES_PER_TURN (1 << 20)
 #define SEND_IOV_MAX 64
-#define LINK_BACKLOG 16
+/* A burst of strangers must not make the kernel drop the connect of a peer. */
+#define LINK_BACKLOG 128
 #define LINK_ADDRS_MAX 64
 /* A port that could not be listened on is left alone for so long. */
 #define LISTEN_RETRY_MS 1000

@@ -14,6 +14,7 @@ use MemcachedPair;
 use Test::More;
 
 my $keys = $ENV{T_KEYS} || 1000;
+my $rounds = 0;
 
 # Number of writes seen by the node so far.
 sub writes { return $_[0]->stat('cmd_set') }
@@ -23,10 +24,12 @@ sub under_load
 	my ($lost, $left, $name, %o) = @_;
 	# Keys that only the survivor is asked to write, keys that only the lost one
 	# is (until it is gone), and keys that both write.
-	my $calm = writer(nodes => [$left], prefix => 'calm', keys => $keys);
-	my $move = writer(nodes => [$lost, $left], prefix => 'move', keys => $keys);
-	my @both = map { writer(nodes => [$_, $left], prefix => 'both', keys => $keys / 2) } $lost, $left;
-	my @readers = map { reader(node => $left, prefix => $_, keys => $keys) } qw(calm move);
+	my $round = $rounds++;
+	my ($calm_keys, $move_keys, $both_keys) = map { "$_$round." } qw(calm move both);
+	my $calm = writer(nodes => [$left], prefix => $calm_keys, keys => $keys);
+	my $move = writer(nodes => [$lost, $left], prefix => $move_keys, keys => $keys);
+	my @both = map { writer(nodes => [$_, $left], prefix => $both_keys, keys => $keys / 2) } $lost, $left;
+	my @readers = map { reader(node => $left, prefix => $_, keys => $keys) } $calm_keys, $move_keys;
 
 	my ($at_left, $at_lost) = (writes($left), writes($lost));
 	wait_ok { writes($left) > $at_left + 5 * $keys && writes($lost) > $at_lost + 5 * $keys } "$name: under load", 60;

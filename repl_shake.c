@@ -87,15 +87,18 @@ void repl_shake_ask(struct repl_conn *c)
 
 /* ---- refusing -------------------------------------------------------------------- */
 
-/* A refused daemon comes back every second: one line in the log is enough. */
+/* A refused daemon comes back every second: one line in the log is enough.
+ * So many different ones come from somebody who makes them up: a line a second. */
 static bool refusal_is_news(struct repl *r, uint64_t node_id)
 {
 	struct repl_refusal *last = &r->logs.refusal;
-	bool news = last->node_id != node_id || r->now->mono_ms >= last->quiet_ms;
 
-	if (news)
-		*last = (struct repl_refusal){node_id, r->now->mono_ms + REPL_REFUSAL_QUIET_MS};
-	return news;
+	if (last->node_id == node_id && r->now->mono_ms < last->quiet_ms)
+		return false;
+	if (!log_limit_pass(&r->logs.refused, r->now, NULL))
+		return false;
+	*last = (struct repl_refusal){node_id, r->now->mono_ms + REPL_REFUSAL_QUIET_MS};
+	return true;
 }
 
 /* Tell the other side why, and close. */

@@ -29,7 +29,7 @@ sub connection
 
 my $hex = sub { unpack 'H*', random_bytes($_[0]) };
 my $hello = sub {
-	my (%with) = (id => $hex->(8), origin => 77, seen => $hex->(8) . ':0', clock => 0, wall => 1700000000000,
+	my (%with) = (id => $hex->(8), origin => 77, seen => $hex->(8) . ':0', clock => 0, wall => int(now() * 1000),
 		items => 0, maxitem => 1048576, auth => 'none', nonce => $hex->(16), @_);
 	my $id = delete $with{id};
 	return "REPL/1 $id " . join(' ', map { "$_=$with{$_}" } qw(origin seen clock wall items maxitem auth nonce)) . "\n";

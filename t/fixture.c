@@ -58,9 +58,9 @@ void fixture_open(struct fixture *f)
 	};
 	hlc_init(&f->hlc, !f->settings.replicated, 17);
 	f->items = items_new(&config, &f->now, &f->hlc);
-	ck_assert_ptr_nonnull(f->items);
+	MUST(f->items != NULL);
 	f->shared = session_shared_new();
-	ck_assert_ptr_nonnull(f->shared);
+	MUST(f->shared != NULL);
 	f->stats.accepting_conns = true;
 	f->store = (struct store){.items = f->items, .now = &f->now, .cas = f->settings.cas};
 	f->engine = (struct engine){
@@ -81,7 +81,8 @@ void fixture_close(struct fixture *f)
 {
 	const char *wrong = items_check(f->items);
 
-	ck_assert_msg(!wrong, "items_check: %s", wrong ? wrong : "");
+	if (wrong)
+		ck_abort_msg("items_check: %s", wrong);
 	session_shared_free(f->shared);
 	items_free(f->items);
 }
@@ -106,7 +107,7 @@ void text_add(struct text *t, const void *data, size_t len)
 	if (t->len + len + 1 > t->size) {
 		t->size = 2 * (t->len + len + 1);
 		t->data = realloc(t->data, t->size);
-		ck_assert_ptr_nonnull(t->data);
+		MUST(t->data != NULL);
 	}
 	memcpy(t->data + t->len, data, len);
 	t->len += len;
@@ -151,7 +152,7 @@ const char *text_show(const char *data, size_t len)
 void client_open(struct client *c, struct fixture *f, const struct pace *pace)
 {
 	*c = (struct client){.pace = *pace, .session = session_new(&f->engine, f->shared)};
-	ck_assert_ptr_nonnull(c->session);
+	MUST(c->session != NULL);
 	text_add(&c->out, "", 0);
 }
 
@@ -168,10 +169,10 @@ static size_t take_output(struct client *c)
 	int count = session_output(c->session, iov, IOV_COUNT);
 	size_t room = c->pace.out_max ? c->pace.out_max : SIZE_MAX, taken = 0;
 
-	ck_assert_int_le(count, IOV_COUNT);
+	MUST(count <= IOV_COUNT);
 	for (int i = 0; i < count && taken < room; i++) {
 		size_t n = iov[i].iov_len < room - taken ? iov[i].iov_len : room - taken;
-		ck_assert_uint_gt(iov[i].iov_len, 0);
+		MUST(iov[i].iov_len > 0);
 		text_add(&c->out, iov[i].iov_base, n);
 		taken += n;
 	}
@@ -184,7 +185,7 @@ static void take_all(struct client *c)
 {
 	while (take_output(c) > 0)
 		;
-	ck_assert(session_settle(c->session));
+	MUST(session_settle(c->session));
 }
 
 /* After a call that may have produced output. */
@@ -203,7 +204,7 @@ static void after_input(struct client *c)
 	else if (!c->pace.lazy)
 		while (take_output(c) > 0)
 			;
-	ck_assert(session_settle(c->session));
+	MUST(session_settle(c->session));
 }
 
 void client_drain(struct client *c)
@@ -216,8 +217,8 @@ void client_drain(struct client *c)
 			take_all(c);
 			return;
 		case SESSION_FLUSH:
-			ck_assert_uint_gt(take_output(c), 0);
-			ck_assert(session_settle(c->session));
+			MUST(take_output(c) > 0);
+			MUST(session_settle(c->session));
 			break;
 		case SESSION_YIELD:
 			session_resume(c->session);
@@ -266,7 +267,7 @@ void client_send(struct client *c, const void *data, size_t len)
 		} else {
 			/* of exactly its size, so that reading past it is seen */
 			uint8_t *copy = malloc(n);
-			ck_assert_ptr_nonnull(copy);
+			MUST(copy != NULL);
 			memcpy(copy, p, n);
 			session_input(c->session, copy, n);
 			free(copy);
@@ -284,7 +285,7 @@ void client_expect(struct client *c, const char *input, const char *reply)
 {
 	c->out.len = 0;
 	client_send(c, input, strlen(input));
-	ck_assert_msg(c->out.len == strlen(reply) && memcmp(c->out.data, reply, c->out.len) == 0,
-	              "\n  sent     %s\n  got      %s\n  expected %s\n", text_show(input, strlen(input)),
-	              text_show(c->out.data, c->out.len), text_show(reply, strlen(reply)));
+	if (c->out.len != strlen(reply) || memcmp(c->out.data, reply, c->out.len) != 0)
+		ck_abort_msg("\n  sent     %s\n  got      %s\n  expected %s\n", text_show(input, strlen(input)),
+		             text_show(c->out.data, c->out.len), text_show(reply, strlen(reply)));
 }

@@ -12,6 +12,14 @@
 #include "session.h"
 #include "store.h"
 
+/* Like ck_assert, which notes its place in a file at every call: too slow for
+ * inner loops. */
+#define MUST(cond)                                                                          \
+	do {                                                                                \
+		if (!(cond))                                                                \
+			ck_abort_msg("%s", #cond);                                          \
+	} while (0)
+
 /* Where the test clock starts: 2025-06-15 and some. */
 #define FIXTURE_WALL_MS INT64_C(1750000000000)
 #define FIXTURE_WALL_S 1750000000

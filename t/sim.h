@@ -357,6 +357,7 @@ void net_stop_listening(struct host *h);
 void net_drop(struct sim *s, struct wire *w, const int notice_ms[2]);
 void net_reset(struct sim *s, struct wire *w);
 void net_stall(struct sim *s, int from_host, int64_t until_us);
+void net_expel(struct sim *s);
 bool net_reachable(struct sim *s, int a, int b);
 /* The wire on which both ends are open and which both know to be the link. */
 struct wire *net_link(struct sim *s);

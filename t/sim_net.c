@@ -51,7 +51,8 @@ bool net_reachable(struct sim *s, int a, int b)
 	int other = a == 1 ? b : a;
 	if (other == s->side_a)
 		return !s->apart;
-	return s->plan.config.pester;
+	/* while healing nobody else may take the place that the pair is to fill */
+	return s->plan.config.pester && (!s->quiescing || net_link(s));
 }
 
 /* ---- ends --------------------------------------------------------------------------- */
@@ -512,6 +513,18 @@ void net_event(struct sim *s, const struct event *e)
 		break;
 	default:
 		assert(!"no such event of a wire");
+	}
+}
+
+/* Connections of B with anyone but its partner are over. */
+void net_expel(struct sim *s)
+{
+	const int at_once[2] = {0, 0};
+
+	for (int i = 0; i < SIM_WIRES; i++) {
+		struct wire *w = &s->wires[i];
+		if (w->used && w->host[0] != s->side_a && w->host[1] != s->side_a)
+			net_drop(s, w, at_once);
 	}
 }
 

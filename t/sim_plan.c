@@ -119,6 +119,11 @@ static void choose_link(struct gen *g, struct sim_config *c, int profile)
 	c->repl_tombstones_bytes = 1u << 20;
 	if (profile == 4 || chance(g, 60))
 		c->repl_tombstones_bytes = (size_t)range(g, 1, 300);
+	/* Large values through a needle's eye make long runs and find nothing. */
+	if (c->pipe_bytes < c->value_len_max / 8)
+		c->pipe_bytes = c->value_len_max / 8;
+	if (c->chunk_max < c->value_len_max / 32)
+		c->chunk_max = c->value_len_max / 32;
 	c->repl_timeout_ms = chance(g, 50) ? 5000 : (int)range(g, 1200, 3000);
 }
 

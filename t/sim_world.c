@@ -402,6 +402,8 @@ static void heal(struct sim *s)
 {
 	s->apart = false;
 	s->quiescing = true;
+	if (!net_link(s))
+		net_expel(s);
 	for (int i = 0; i < SIM_HOSTS; i++) {
 		struct host *h = &s->hosts[i];
 		net_stall(s, i, 0);
@@ -488,7 +490,12 @@ void sim_quiesce(struct sim *s)
 	}
 	if (!sim_failed(s))
 		watch_idle(s);
-	if (!sim_failed(s) && pair_is_quiet(s)) {
+	limit = s->now_us + 1000000; /* between two heartbeats */
+	while (!sim_failed(s) && !pair_is_quiet(s) && s->now_us < limit)
+		sim_step(s);
+	if (!sim_failed(s) && !pair_is_quiet(s))
+		sim_fail(s, "P7", "a quiet pair does not stay quiet");
+	if (!sim_failed(s)) {
 		sim_cover(s, COV_quiet);
 		sim_say(s, "-- quiet");
 		check_quiet(s, a, b);

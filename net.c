@@ -294,10 +294,18 @@ static void find_port_file(struct net *net)
 		net->port_file[0] = '\0';
 }
 
+/* libevent's chatter about name servers is said better by replication's log. */
+static void on_event_log(int severity, const char *message)
+{
+	if (severity >= EVENT_LOG_WARN)
+		fprintf(stderr, "libevent: %s\n", message);
+}
+
 static bool create_events(struct net *net)
 {
 	struct event_config *config = event_config_new();
 
+	event_set_log_callback(on_event_log);
 	if (!config)
 		return false;
 	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);

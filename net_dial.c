@@ -32,8 +32,13 @@
 #include <unistd.h>
 
 #define ADDRS_MAX 16
-#define CONNECT_MS_MAX 3000
-#define LOOKUP_MS_MAX 5000
+/* Replication gives an attempt 2.5 s in all. Several addresses share the time,
+ * so that a dead first one does not hide a living second one for ever; several
+ * name servers share theirs for the same reason. */
+#define LOOKUP_MS_MAX 2200
+#define NAME_SERVER_SECONDS "0.6"
+#define CONNECT_MS_MAX 2400
+#define ADDRESS_MS_MIN 300
 #define REASON_BYTES 400
 
 /* One question to evdns. */
@@ -152,6 +157,13 @@ static void on_failed_start(evutil_socket_t fd, short what, void *arg)
 	finish(d, -1);
 }
 
+static int address_ms(const struct net_dial *d)
+{
+	int share = CONNECT_MS_MAX / d->addr_count;
+
+	return share > ADDRESS_MS_MIN ? share : ADDRESS_MS_MIN;
+}
+
 static void try_next(struct net_dial *d)
 {
 	int on = 1;
@@ -164,7 +176,7 @@ static void try_next(struct net_dial *d)
 			setsockopt(d->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 			setsockopt(d->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 			if (connect(d->fd, &addr->u.sa, addr->len) == 0 || errno == EINPROGRESS) {
-				set_event(d, d->fd, EV_WRITE, on_connect, CONNECT_MS_MAX);
+				set_event(d, d->fd, EV_WRITE, on_connect, address_ms(d));
 				return;
 			}
 		}
@@ -231,6 +243,7 @@ static bool start_lookup(struct net_dial *d)
 	d->lookups = l;
 	/* Without a resolv.conf the hosts file is still good, so this may fail. */
 	(void)evdns_base_resolv_conf_parse(l->dns, DNS_OPTIONS_ALL, "/etc/resolv.conf");
+	(void)evdns_base_set_option(l->dns, "timeout:", NAME_SERVER_SECONDS);
 	set_event(d, -1, 0, on_lookup_timeout, LOOKUP_MS_MAX);
 	struct evdns_getaddrinfo_request *request =
 	        evdns_getaddrinfo(l->dns, d->host, NULL, &hints, on_lookup, l);

@@ -38,8 +38,11 @@ void command_prepare(struct engine *e, struct command *cmd)
 void command_dispatch(struct engine *e, const struct command *cmd, struct reply *reply)
 {
 	const struct command_row *row = command_row(cmd->id);
-	uint64_t seq = items_change_seq(e->items);
 
+	/* A delayed flush that is due would be noticed, and reported, by the first
+	 * read: that is no change of this command's. */
+	items_fire_due(e->items);
+	uint64_t seq = items_change_seq(e->items);
 	assert(!(row->flags & CMD_BODY) || cmd->item);
 	if (unlikely(e->log->verbosity >= LOG_TRACE))
 		log_printf(e->log, LOG_TRACE, "command %s", row->word);

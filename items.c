@@ -527,6 +527,11 @@ void items_flush_command(struct items *it, int64_t when_ms)
 	items_flush(it, &f, CAUSE_CLIENT);
 }
 
+void items_fire_due(struct items *it)
+{
+	items_catch_up(it);
+}
+
 void items_fire_flush(struct items *it)
 {
 	if (it->observer.in_emit)
@@ -534,4 +539,9 @@ void items_fire_flush(struct items *it)
 	uint64_t drawn = hlc_next(it->hlc, it->now->wall_ms);
 	struct flush_state f = {.barrier = flush_version(it, drawn), .command = it->flush.command};
 	items_flush(it, &f, CAUSE_EXPIRE);
+}
+
+void items_new_instant(struct items *it)
+{
+	items_catch_up(it);
 }

@@ -218,6 +218,9 @@ void items_amend(struct items *it, struct item *i, const struct amendment *a, en
 void items_flush(struct items *it, const struct flush_state *incoming, enum cause cause);
 void items_flush_command(struct items *it, int64_t when_ms);
 const struct flush_state *items_flush_state(const struct items *it);
+/* Make a delayed flush take effect if its instant has come. Reads do so by
+ * themselves; a caller that watches the change sequence does it beforehand. */
+void items_fire_due(struct items *it);
 
 /* ---- pins ----------------------------------------------------------------- */
 
@@ -281,6 +284,10 @@ void items_confirm(struct items *it, const struct item *i);
 size_t items_sweep(struct items *it, struct items_cursor *cursor, uint64_t upto, size_t max_states);
 
 /* ---- time ----------------------------------------------------------------- */
+
+/* A new instant has come: what the clock alone decides, a delayed flush, happens
+ * now. Before the first command of a turn, so that none which only reads does it. */
+void items_new_instant(struct items *it);
 
 /* A bounded piece of housekeeping: expiry sweep, flush reclaim, delayed flush,
  * page moves, clearing of marks. Call once per turn when items_next_due_ms()

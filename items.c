@@ -540,8 +540,3 @@ void items_fire_flush(struct items *it)
 	struct flush_state f = {.barrier = flush_version(it, drawn), .command = it->flush.command};
 	items_flush(it, &f, CAUSE_EXPIRE);
 }
-
-void items_new_instant(struct items *it)
-{
-	items_catch_up(it);
-}

@@ -285,10 +285,6 @@ size_t items_sweep(struct items *it, struct items_cursor *cursor, uint64_t upto,
 
 /* ---- time ----------------------------------------------------------------- */
 
-/* A new instant has come: what the clock alone decides, a delayed flush, happens
- * now. Before the first command of a turn, so that none which only reads does it. */
-void items_new_instant(struct items *it);
-
 /* A bounded piece of housekeeping: expiry sweep, flush reclaim, delayed flush,
  * page moves, clearing of marks. Call once per turn when items_next_due_ms()
  * has passed. */

@@ -174,7 +174,6 @@ void node_set_now(struct node *n, const struct now *now)
 {
 	assert(now->mono_ms >= n->now.mono_ms);
 	n->now = *now;
-	items_new_instant(n->items);
 }
 
 void node_turn_end(struct node *n)

@@ -27,6 +27,7 @@
 /* Evictions tried for one chunk. One is enough, unless what is evicted lies in
  * a page that is being given up: then that page's worth at worst. */
 #define CHUNK_ROUNDS 4096
+#define BORROW_SHARE 8 /* a borrowed chunk is larger by one part in this many at most */
 
 bool items_alloc_refused(struct items *it)
 {
@@ -50,16 +51,46 @@ bool items_grow_class(struct items *it, int id)
 	return true;
 }
 
+/* A free chunk of a class that is a little larger. An item's class is that of
+ * the page it lies in, so nobody minds; rarely used sizes share pages so. */
+static void *borrow_near(struct items *it, int id)
+{
+	const struct slab_class *c = it->slabs.classes;
+	if (id == it->slabs.large)
+		return NULL;
+	uint64_t most = c[id].chunk_bytes + c[id].chunk_bytes / BORROW_SHARE;
+	for (int near = id + 1; near < it->slabs.large && c[near].chunk_bytes <= most; near++)
+		if (c[near].partial)
+			return slabs_alloc(&it->slabs, near);
+	return NULL;
+}
+
+/* When all pages are held: a chunk of any larger class, free or by eviction. */
+static void *borrow_far(struct items *it, int id)
+{
+	if (id == it->slabs.large)
+		return NULL;
+	for (int far = id + 1; far < it->slabs.large; far++)
+		if (it->slabs.classes[far].partial || items_evict_one(it, far)) {
+			void *chunk = slabs_alloc(&it->slabs, far);
+			if (chunk)
+				return chunk;
+		}
+	return NULL;
+}
+
 static void *get_chunk_hard(struct items *it, int id)
 {
-	for (int round = 0; round < CHUNK_ROUNDS; round++) {
+	bool rare = it->slabs.classes[id].pages == 0 || slabs_free_pages(&it->slabs) == 0;
+	void *chunk = rare ? borrow_near(it, id) : NULL;
+	for (int round = 0; !chunk && round < CHUNK_ROUNDS; round++) {
 		bool more = items_grow_class(it, id) || items_empty_trash(it, TRASH_PIECE) > 0 ||
 		            items_evict_one(it, id) || items_steal_page(it, id);
-		void *chunk = slabs_alloc(&it->slabs, id);
-		if (chunk || !more)
-			return chunk;
+		chunk = slabs_alloc(&it->slabs, id);
+		if (!more)
+			break;
 	}
-	return NULL;
+	return chunk ? chunk : borrow_far(it, id);
 }
 
 static void *get_chunk(struct items *it, int id)

@@ -3,10 +3,11 @@
  *
  * Owns: a table of sets of 32 fingerprints, one cache line each. A set is a
  * queue by itself: a new fingerprint enters in front and pushes the oldest
- * out, so ages need no bookkeeping. The table has room for about as many
- * fingerprints as there are items in main queues, which is how long S3-FIFO
- * remembers; it doubles in place when that grows (what sits in the wrong half
- * then just ages out), and stays within GHOST_SHARE of the cache's memory.
+ * out, so ages need no bookkeeping. Together the sets remember as many as there
+ * are items in the cache, which is what S3-FIFO asks for: the number of sets is
+ * a power of two that doubles in place when items grow (what sits in the wrong
+ * half then just ages out), and of each set only so many places are used as
+ * make up the number. It stays within GHOST_SHARE of the cache's memory.
  *
  * 2 bytes for a fingerprint: one lookup in two thousand finds a stranger's,
  * which then starts in main instead of small. No harm is done.
@@ -58,24 +59,34 @@ static struct ghost_set *set_of(const struct ghost *g, uint64_t hash, uint16_t *
 	return &g->sets[(h >> 8) & (g->set_count - 1)];
 }
 
-/* Where a print is, GHOST_WAYS if nowhere. */
-static unsigned place_in(const struct ghost_set *set, uint16_t print)
+/* Where a print is, g->ways if nowhere. */
+static unsigned place_in(const struct ghost *g, const struct ghost_set *set, uint16_t print)
 {
 	unsigned i = 0;
-	while (i < GHOST_WAYS && set->prints[i] != print)
+	while (i < g->ways && set->prints[i] != print)
 		i++;
 	return i;
+}
+
+/* Adapt the table to the number that is to be remembered. */
+static void resize(struct ghost *g, uint64_t wanted)
+{
+	if (g->set_count == 0)
+		g->set_count = GHOST_SETS_MIN;
+	while (g->set_count * GHOST_WAYS < wanted && g->set_count * 2 <= g->sets_max)
+		g->set_count *= 2;
+	uint64_t ways = (wanted + g->set_count - 1) / g->set_count;
+	g->ways = ways < GHOST_WAYS ? (unsigned)ways : GHOST_WAYS;
+	if (g->ways == 0)
+		g->ways = 1;
 }
 
 void ghost_add(struct ghost *g, uint64_t hash, uint64_t wanted)
 {
 	uint16_t print;
-	if (g->set_count == 0)
-		g->set_count = GHOST_SETS_MIN;
-	if (g->set_count * GHOST_WAYS < wanted && g->set_count * 2 <= g->sets_max)
-		g->set_count *= 2;
+	resize(g, wanted);
 	struct ghost_set *set = set_of(g, hash, &print);
-	memmove(&set->prints[1], &set->prints[0], (GHOST_WAYS - 1) * sizeof(set->prints[0]));
+	memmove(&set->prints[1], &set->prints[0], (g->ways - 1) * sizeof(set->prints[0]));
 	set->prints[0] = print;
 }
 
@@ -85,11 +96,11 @@ bool ghost_take(struct ghost *g, uint64_t hash)
 	if (g->set_count == 0)
 		return false;
 	struct ghost_set *set = set_of(g, hash, &print);
-	unsigned at = place_in(set, print);
-	if (at == GHOST_WAYS)
+	unsigned at = place_in(g, set, print);
+	if (at == g->ways)
 		return false;
-	unsigned behind = GHOST_WAYS - 1 - at;
+	unsigned behind = g->ways - 1 - at;
 	memmove(&set->prints[at], &set->prints[at + 1], behind * sizeof(set->prints[0]));
-	set->prints[GHOST_WAYS - 1] = 0;
+	set->prints[g->ways - 1] = 0;
 	return true;
 }

@@ -133,6 +133,7 @@ struct page_note {
 struct ghost {
 	struct ghost_set *sets;
 	uint64_t sets_max, set_count; /* set_count is 0 or a power of two */
+	unsigned ways;                /* places used of each set */
 };
 
 struct pin {

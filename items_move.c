@@ -160,7 +160,7 @@ static bool has_surplus(const struct items *it, int id, unsigned percent)
 static bool page_may_go(const struct items *it, uint32_t page)
 {
 	const struct slab_page *p = &it->slabs.pages[page];
-	return p->used > 0 && !p->draining && it->notes[page].held == 0;
+	return p->class_id != 0 && !p->draining && it->notes[page].held == 0;
 }
 
 /* Up to PAGE_TRIES pages of a class, the emptiest first, then the one with the
@@ -273,8 +273,8 @@ static void begin_move(struct items *it, int from, int to, bool evict)
 	assert(it->mover.page == 0);
 	if (candidate_pages(it, from, pages) == 0)
 		return;
-	it->mover = (struct mover){.page = pages[0], .to = to, .evict = evict};
 	slabs_drain_begin(&it->slabs, pages[0]);
+	it->mover = (struct mover){.page = pages[0], .to = to, .evict = evict};
 }
 
 void items_consider_move(struct items *it, int id)

@@ -25,10 +25,13 @@
 #include "vmem.h"
 
 /* Default steps between classes: FINE_STEP in a cache of FINE_PAGES pages or
- * more, proportionally wider below, COARSE_STEP at most. */
-#define FINE_STEP 0.016
+ * more, proportionally wider below, COARSE_STEP at most; and from WIDE_BYTES on
+ * (few items are that large) WIDE times as wide. */
+#define FINE_STEP 0.012
 #define FINE_PAGES 1024
 #define COARSE_STEP 0.15
+#define WIDE_BYTES 2048
+#define WIDE 3
 
 /* A free chunk. */
 struct free_chunk {
@@ -48,10 +51,14 @@ static uint32_t fill_page(const struct slabs *s, uint32_t bytes)
 	return (SLAB_PAGE_BYTES / count) & ~(unit - 1);
 }
 
-static double default_step(const struct slabs *s)
+static double default_step(const struct slabs *s, uint32_t chunk_bytes)
 {
 	double step = FINE_STEP * FINE_PAGES / s->pages_max;
-	return step < FINE_STEP ? FINE_STEP : step > COARSE_STEP ? COARSE_STEP : step;
+	if (step < FINE_STEP)
+		step = FINE_STEP;
+	if (chunk_bytes >= WIDE_BYTES)
+		step *= WIDE;
+	return step < COARSE_STEP ? step : COARSE_STEP;
 }
 
 static void add_class(struct slabs *s, uint32_t chunk_bytes)
@@ -75,7 +82,6 @@ static void index_sizes(struct slabs *s)
 
 static void make_classes(struct slabs *s, const struct slabs_config *config)
 {
-	double step = config->growth_factor > 1 ? config->growth_factor - 1 : default_step(s);
 	size_t least = config->chunk_bytes_min ? config->chunk_bytes_min : SLAB_CHUNK_MIN;
 	uint32_t want = least < SLAB_CHUNK_MAX ? (uint32_t)least : SLAB_CHUNK_MAX;
 	if (want < SLAB_CHUNK_MIN)
@@ -86,6 +92,8 @@ static void make_classes(struct slabs *s, const struct slabs_config *config)
 		if (chunk >= SLAB_CHUNK_MAX)
 			break;
 		add_class(s, chunk);
+		bool geometric = config->growth_factor > 1;
+		double step = geometric ? config->growth_factor - 1 : default_step(s, chunk);
 		double next = chunk * (1 + step);
 		want = next >= SLAB_CHUNK_MAX ? SLAB_CHUNK_MAX : (uint32_t)next;
 		if (want <= chunk)
@@ -264,9 +272,11 @@ uint64_t slabs_free_chunks(const struct slabs *s, int class_id)
 void slabs_drain_begin(struct slabs *s, uint32_t page)
 {
 	struct slab_page *p = &s->pages[page];
-	assert(p->class_id != 0 && p->used > 0 && !p->draining);
+	assert(p->class_id != 0 && !p->draining);
 	list_remove(s, home(s, p), page);
 	p->draining = true;
+	if (p->used == 0)
+		to_pool(s, page);
 }
 
 void slabs_drain_end(struct slabs *s, uint32_t page)
@@ -284,8 +294,8 @@ static const char *check_page(const struct slabs *s, uint32_t page)
 	const struct slab_page *p = &s->pages[page];
 	const struct slab_class *c = &s->classes[p->class_id];
 	uint32_t free_count = 0, zero_count = 0;
-	if (p->used == 0 || p->carved > c->per_page)
-		return "slabs: an empty page belongs to a class";
+	if ((p->used == 0 && p->carved > 0) || p->carved > c->per_page)
+		return "slabs: an emptied page belongs to a class";
 	for (uint32_t h = p->free_head; h; h = ((struct free_chunk *)slabs_ptr(s, h))->next) {
 		struct free_chunk *f = slabs_ptr(s, h);
 		if (slabs_page_of(s, f) != page || f->zero || ++free_count > c->per_page)

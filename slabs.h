@@ -124,7 +124,8 @@ static inline uint32_t slabs_free_pages(const struct slabs *s)
 }
 
 /* Stop handing out chunks of a page, so that its owner can empty it; the page
- * goes to the pool with its last chunk. drain_end: changed one's mind. */
+ * goes to the pool with its last chunk, at once if none is in use. drain_end:
+ * changed one's mind. */
 void slabs_drain_begin(struct slabs *s, uint32_t page);
 void slabs_drain_end(struct slabs *s, uint32_t page);
 

@@ -131,7 +131,8 @@ struct key items_key(const struct items *it, const void *data, size_t len);
 
 /* The visible item of a key, or NULL and *miss (may be NULL) says why. Expired
  * and flushed items are not visible. Any kind of item; never a tombstone. */
-struct item *items_find(struct items *it, const struct key *key, enum items_lookup how, enum items_miss *miss);
+struct item *items_find(struct items *it, const struct key *key, enum items_lookup how,
+                        enum items_miss *miss);
 
 static inline enum item_kind item_kind(const struct item *i)
 {
@@ -156,7 +157,8 @@ uint32_t item_flags(const struct item *i);
 const uint8_t *item_value(const struct item *i);
 /* The value's bytes from offset on, as at most iov_max pieces; returns the
  * number of pieces. Writable for reserved items only. */
-int items_value_iov(const struct items *it, const struct item *i, size_t offset, struct iovec *iov, int iov_max);
+int items_value_iov(const struct items *it, const struct item *i, size_t offset, struct iovec *iov,
+                    int iov_max);
 /* Total bytes: header, flags, key, value. What stats call its size. */
 size_t item_total_bytes(const struct item *i);
 /* Size class, 1-based as `stats slabs` prints it. */
@@ -271,7 +273,8 @@ struct items_cursor {
 	bool done;
 };
 typedef bool items_visit(void *ctx, const struct item *state);
-size_t items_walk(struct items *it, struct items_cursor *cursor, size_t max_states, items_visit *visit, void *ctx);
+size_t items_walk(struct items *it, struct items_cursor *cursor, size_t max_states, items_visit *visit,
+                  void *ctx);
 
 /* Confirmation marks of a sweeping walk (contract section 6). begin clears all
  * marks; clearing is lazy and bounded, items_sweep_ready() says when it is done

@@ -288,7 +288,8 @@ static bool read_hello(struct fields f, struct wire_hello *h)
 		return false;
 	if (!take_u64(&f, " clock=", VERSION_MAX, &h->clock) || !take_u64(&f, " wall=", INT64_MAX / 2, &wall))
 		return false;
-	if (!take_u64(&f, " items=", UINT64_MAX, &h->items) || !take_u64(&f, " maxitem=", UINT64_MAX, &h->maxitem))
+	if (!take_u64(&f, " items=", UINT64_MAX, &h->items) ||
+	    !take_u64(&f, " maxitem=", UINT64_MAX, &h->maxitem))
 		return false;
 	h->origin = (uint16_t)origin;
 	h->wall_ms = (int64_t)wall;

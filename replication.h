@@ -58,8 +58,8 @@ struct repl_wants {
 /* Create. All pointers are borrowed. random: 24 bytes of entropy from the shell
  * (node-id, origin, nonce); deterministic in the simulator. Sets hlc's origin.
  * Does not attach itself to items: node.c wires the observer. */
-struct repl *repl_new(const struct settings *settings, struct items *items, struct hlc *hlc, const struct now *now,
-                      struct log *log, const uint8_t random[24]);
+struct repl *repl_new(const struct settings *settings, struct items *items, struct hlc *hlc,
+                      const struct now *now, struct log *log, const uint8_t random[24]);
 void repl_free(struct repl *r);
 
 const struct repl_wants *repl_wants(const struct repl *r);

@@ -50,6 +50,8 @@ _Static_assert(SESSION_OUTPUT_BYTES_MAX == COMMAND_OUTPUT_BYTES_MAX, "one limit,
 #define BODY_IOV_MAX 8
 #define BODY_END "\r\n"
 #define BODY_END_LEN 2
+/* Of a line that is logged (-vv). */
+#define SESSION_LOG_BYTES_MAX 200
 /* The shared output when nothing unusual happens, and when it is given back. */
 #define SHARED_BYTES ((size_t)512 * 1024)
 #define SHARED_BYTES_KEPT_MAX ((size_t)1024 * 1024)
@@ -155,10 +157,31 @@ static struct reply reply_to(struct session *s, const struct command *cmd)
 	return (struct reply){.format = &proto_text_format, .command = cmd, .out = &s->shared->out};
 }
 
+/* -vv: the first line of what came in or goes out, printable. */
+static void log_line(const struct session *s, char way, const uint8_t *data, size_t len)
+{
+	char text[SESSION_LOG_BYTES_MAX];
+	size_t n = 0;
+
+	for (; n < len && n < sizeof(text) && data[n] != '\r' && data[n] != '\n'; n++)
+		text[n] = data[n] >= ' ' && data[n] <= '~' ? (char)data[n] : '?';
+	log_printf(s->engine->log, LOG_DEBUG, "%c %.*s", way, (int)n, text);
+}
+
+static bool is_logged(const struct session *s)
+{
+	return unlikely(s->engine->log->verbosity >= LOG_DEBUG);
+}
+
 static void answer(struct session *s, struct reply *reply)
 {
+	const struct buf *bytes = &reply->out->bytes;
+	size_t before = buf_len(bytes);
+
 	if (!reply->format->status(reply) || reply->close)
 		s->closing = true;
+	if (is_logged(s) && buf_len(bytes) > before)
+		log_line(s, '>', buf_head(bytes) + before, buf_len(bytes) - before);
 }
 
 static void answer_error(struct session *s, enum reply_status error, bool quiet)
@@ -338,6 +361,8 @@ static bool run_parsed(struct session *s, struct parsed *parsed, const uint8_t *
 {
 	const struct parse_result *result = &parsed->result;
 
+	if (is_logged(s))
+		log_line(s, '<', line, result->consumed);
 	switch (result->status) {
 	case PARSE_OK:
 		if (command_row(parsed->cmd.id)->flags & CMD_BODY) {

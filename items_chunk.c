@@ -27,7 +27,7 @@
 /* Evictions tried for one chunk. One is enough, unless what is evicted lies in
  * a page that is being given up: then that page's worth at worst. */
 #define CHUNK_ROUNDS 4096
-#define BORROW_SHARE 8 /* a borrowed chunk is larger by one part in this many at most */
+#define BORROW_SHARE 16 /* a borrowed chunk is larger by one part in this many at most */
 
 bool items_alloc_refused(struct items *it)
 {

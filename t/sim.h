@@ -190,7 +190,8 @@ struct ghost {
 	uint64_t gone_evicted;   /* newest version that was evicted, expired, or not storable */
 	uint64_t gone_bound;     /* newest version dropped by lost_below or SWEEP */
 	uint64_t own_stamp;      /* version drawn for the newest own change */
-	uint32_t source;         /* incarnation it came from; 0: made here */
+	uint32_t source;         /* incarnation its value came from; 0: made here */
+	uint32_t touch_source;   /* ... its newest touch */
 	bool shadow;             /* by the observer's account something is held */
 	struct state_order shadow_order;
 	uint64_t shadow_hash;
@@ -242,7 +243,7 @@ struct host {
 	struct client clients[SIM_CLIENTS];
 	/* oracle */
 	struct ghost ghosts[SIM_KEYS];
-	uint64_t change_seq, client_changes, lost_below, evictions, tombs_lost;
+	uint64_t change_seq, client_changes, lost_below, lost_below_max, tombs_lost;
 	uint32_t peer_incarnation;
 	uint64_t peer_max, former_max; /* highest version of the present, of former peers */
 	bool had_peer, written_apart;

@@ -113,7 +113,7 @@ bool check_value_known(struct sim *s, int key, uint64_t version, uint64_t hash)
 void check_reset(struct host *h)
 {
 	memset(h->ghosts, 0, sizeof(h->ghosts));
-	h->change_seq = h->client_changes = h->lost_below = h->evictions = h->tombs_lost = 0;
+	h->change_seq = h->client_changes = h->lost_below = h->lost_below_max = h->tombs_lost = 0;
 	h->peer_incarnation = 0;
 	h->peer_max = h->former_max = 0;
 	h->had_peer = h->written_apart = false;
@@ -242,7 +242,10 @@ static void on_state(struct host *h, int key, const struct change *c)
 		return;
 	}
 	applied(g, c->order, false);
-	g->source = own ? 0 : h->in_peer_input ? h->input_from : h->peer_incarnation;
+	uint32_t from = own ? 0 : h->in_peer_input ? h->input_from : h->peer_incarnation;
+	g->touch_source = from;
+	if (own || c->kind == CHANGE_STATE)
+		g->source = from; /* whose value it is does not change by the peer's touch */
 	g->shadow = true;
 	g->shadow_order = c->order;
 	g->shadow_hash = check_value_hash(h, c->after);
@@ -326,10 +329,11 @@ void check_frame_out(struct sim *s, struct wire *w, int side, const struct frame
 	if (f->key < 0 || (f->type != WIRE_ITEM && f->type != WIRE_TOUCH))
 		return;
 	struct ghost *g = &h->ghosts[f->key];
-	if (!g->shadow || g->source != w->incarnation[1 - side] || g->source == 0 ||
+	uint32_t source = f->type == WIRE_ITEM ? g->source : g->touch_source;
+	if (!g->shadow || source != w->incarnation[1 - side] || source == 0 ||
 	    state_order_cmp(&g->shadow_order, &f->order) != 0)
 		return;
-	uint64_t former = h->peer_incarnation == g->source ? h->former_max : UINT64_MAX;
+	uint64_t former = h->peer_incarnation == source ? h->former_max : UINT64_MAX;
 	if (f->order.version <= former)
 		sim_cover(s, COV_echo_exempt);
 	else
@@ -370,8 +374,8 @@ static void item_missing(struct host *h, const struct frame *f, const struct ite
 	struct ghost *g = &h->ghosts[f->key];
 	uint64_t lost = repl_lost_below(node_repl(h->node));
 
-	if (h->lost_below > lost)
-		lost = h->lost_below;
+	if (h->lost_below_max > lost)
+		lost = h->lost_below_max;
 	if (held) {
 		sim_fail(s, "P3", "%c was sent k%d v=%" PRIu64 " and keeps an older state v=%" PRIu64,
 		         'A' + h->id, f->key, f->order.version, held->version);
@@ -579,6 +583,9 @@ static void check_lost_below(struct host *h)
 		sim_say(h->sim, "      %c: lost_below=%" PRIu64, 'A' + h->id, lost);
 	}
 	h->lost_below = lost;
+	/* What is still to be accounted for was judged by any value since. */
+	if (h->pending_count == 0 || lost > h->lost_below_max)
+		h->lost_below_max = lost;
 }
 
 void check_host(struct host *h)

@@ -27,8 +27,10 @@
 #define CONNECT_TIMEOUT_US 3000000
 #define READ_HELD_RETRY_US 500
 #define OUTPUT_PIECES 64
-/* Control frames and the frame in progress may exceed repl_buffer. */
-#define OUTPUT_SLACK_BYTES 4096
+/* What may exceed repl_buffer: control frames, and in a walk the states of one
+ * bucket of the index, large values by reference. */
+#define OUTPUT_SLACK_BYTES (64u << 10)
+#define BUCKET_STATES 10
 
 static int64_t delay(struct sim *s)
 {
@@ -348,7 +350,8 @@ static void check_output_bound(struct sim *s, struct host *h, struct repl_conn *
 	struct iovec iov[OUTPUT_PIECES];
 	size_t total = iov_total(iov, repl_conn_output(c, iov, OUTPUT_PIECES));
 
-	if (total > h->settings.repl_buffer_bytes + h->settings.item_bytes_max + OUTPUT_SLACK_BYTES)
+	size_t bucket = BUCKET_STATES * (s->plan.config.value_len_max + KEY_BYTES_MAX);
+	if (total > h->settings.repl_buffer_bytes + bucket + OUTPUT_SLACK_BYTES)
 		sim_fail(s, "P5", "%c: %zu bytes wait for the link, repl_buffer is %zu", 'A' + h->id,
 		         total, h->settings.repl_buffer_bytes);
 }

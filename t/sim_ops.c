@@ -20,7 +20,9 @@ static struct host *op_host(struct sim *s, const struct op *op)
 /* At least one of the pair must look for the other. */
 static void choose_dial(struct sim *s, struct host *h, bool dial)
 {
-	h->dial_next = dial || h->id == 2 || !sim_peer(s, h)->dial_next;
+	const struct host *other = &s->hosts[h->id == 1 ? 0 : 1]; /* C always does */
+
+	h->dial_next = dial || h->id == 2 || !other->dial_next;
 }
 
 static bool has_unacked(const struct host *h)

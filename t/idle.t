@@ -76,7 +76,7 @@ my $more = $conns - 200;
 my @rest = open_idle($more);
 is(scalar @rest, $more, "$more more connections") or diag "only " . scalar @rest;
 my $bytes = ($one->rss - $rss) * 1024 / (@rest || 1);
-cmp_ok($bytes, '<', 1024, sprintf 'each costs %.0f bytes', $bytes);
+cmp_ok($bytes, '<', 1024, sprintf 'each costs %.0f bytes', $bytes) if memory_counts($one->pid);
 cmp_ok($one->stat('curr_connections'), '>=', $curr + $conns - 1, 'and is counted');
 
 my $cpu = $one->cpu;
@@ -88,7 +88,7 @@ like($rest[$_]->read_values, qr/^VALUE k2 /, 'they still work') for 0, -1;
 
 $_->close for @first, @rest;
 wait_ok { $one->stat('curr_connections') <= $curr + 1 } 'they are forgotten when they go';
-cmp_ok($one->rss - $rss, '<', $more, 'and their memory can be used again (KiB)');
+cmp_ok($one->rss - $rss, '<', $more, 'and their memory can be used again (KiB)') if memory_counts($one->pid);
 is($one->get('k3'), 'v' x 100, 'the daemon serves');
 
 done_testing();

@@ -32,7 +32,7 @@ BEGIN {
   node pair wait_pair proxy
   run_daemon_to_end spawn reap slurp
   same_on_both values_on_both expiry_of lines_like
-  have_proc listens established cpu_ticks rss_kib process_alive
+  have_proc listens established cpu_ticks rss_kib memory_counts process_alive
   all_ok random_bytes listens_ok one_link_ok roles_ok
 	);
 }
@@ -270,6 +270,14 @@ sub rss_kib
 {
 	my ($pid) = @_;
 	return slurp("/proc/$pid/status") =~ /^VmRSS:\s+(\d+)/m ? $1 : 0;
+}
+
+# Whether the resident memory of a process says anything: a sanitizer keeps what
+# is freed.
+sub memory_counts
+{
+	my ($pid) = @_;
+	return have_proc() && slurp("/proc/$pid/maps") !~ /lib[a-z]+san\.so/ && slurp("/proc/$pid/status") !~ /^VmSize:\s+\d{10}/m;
 }
 
 sub socket_rows

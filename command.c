@@ -44,8 +44,6 @@ void command_dispatch(struct engine *e, const struct command *cmd, struct reply 
 	items_fire_due(e->items);
 	uint64_t seq = items_change_seq(e->items);
 	assert(!(row->flags & CMD_BODY) || cmd->item);
-	if (unlikely(e->log->verbosity >= LOG_TRACE))
-		log_printf(e->log, LOG_TRACE, "command %s", row->word);
 	row->handler(e, cmd, reply);
 	assert((row->flags & CMD_WRITE) || items_change_seq(e->items) == seq); /* [D1] */
 	(void)seq;

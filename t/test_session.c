@@ -8,6 +8,7 @@
 #include "compat.h"
 #include <check.h>
 #include "fixture.h"
+#include "util.h"
 
 #define K50 "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk"
 #define KEY_250 K50 K50 K50 K50 K50
@@ -633,6 +634,99 @@ START_TEST(replies_do_not_cross)
 }
 END_TEST
 
+/* A value that cannot be pinned: what was answered of that command is taken
+ * back, what was answered before it is not. */
+START_TEST(no_memory_to_answer)
+{
+	send_set("a", 10000, 0);
+	send_set("b", 1, 0);
+	items_fail_alloc_after(f.items, 1);
+	client_expect(&c, "mn\r\nget b a b\r\nget x\r\n",
+	              "MN\r\nSERVER_ERROR out of memory writing get response\r\nEND\r\n");
+	ck_assert_uint_eq(f.stats.response_oom, 1);
+	items_fail_alloc_after(f.items, 0);
+}
+END_TEST
+
+/* ---- noise ------------------------------------------------------------------ */
+
+/* A conversation at random: words that mean something in places where they may
+ * not, broken bodies, values of all sizes. Lines stay short, and so do those of a
+ * body that is taken for commands, because the limit on unfinished lines is the
+ * one thing that depends on how bytes arrive. */
+static void make_noise(struct prng *p, struct text *out)
+{
+	static const char *const words[] = {
+	        "get", "gets", "gat", "gats", "set", "add", "replace", "append", "prepend", "cas", "delete", "incr",
+	        "decr", "touch", "flush_all", "version", "verbosity", "mn", "stats sizes", "a", "b", "c", "a", "b",
+	        "0", "1", "2", "5", "-1", "10", "5000", "noreply", "x", "18446744073709551615", KEY_250, KEY_251,
+	};
+	static const char *const ends[] = {"\r\n", "\r\n", "\r\n", "\n", " ", "", "\r"};
+	static const char *const verbs[] = {"set", "append", "prepend", "add"};
+	char line[64];
+
+	for (int i = 0; i < 40; i++) {
+		size_t len = prng_below(p, 8) ? prng_below(p, 30) : prng_below(p, 9000);
+		int n = snprintf(line, sizeof(line), "%s %c 0 0 %zu\r\n", verbs[prng_below(p, 4)],
+		                 "abc"[prng_below(p, 3)], len);
+		if (prng_below(p, 3) == 0) {
+			text_add(out, line, (size_t)n);
+			for (size_t j = 0; j < len; j++)
+				text_add(out, j % 100 == 99 ? "\n" : "1", 1);
+			text_str(out, prng_below(p, 10) ? "\r\n" : "\rx");
+		}
+		text_str(out, "get a b c\r\n");
+		for (uint64_t count = prng_below(p, 6); count > 0; count--) {
+			text_str(out, words[prng_below(p, ARRAY_LEN(words))]);
+			text_str(out, " ");
+		}
+		text_str(out, ends[prng_below(p, ARRAY_LEN(ends))]);
+	}
+	text_str(out, "\r\nmn\r\n");
+}
+
+/* What a fresh server answers to it at this pace. */
+static struct text answers(const struct text *input, const struct pace *pace, int requests_per_event)
+{
+	static struct fixture server;
+	struct client noisy;
+
+	fixture_init(&server);
+	server.settings.requests_per_event = requests_per_event;
+	fixture_open(&server);
+	client_open(&noisy, &server, pace);
+	client_send(&noisy, input->data, input->len);
+	struct text out = noisy.out;
+	noisy.out = (struct text){0};
+	client_close(&noisy);
+	fixture_close(&server);
+	return out;
+}
+
+START_TEST(noise_is_answered_alike_in_all_pieces)
+{
+	struct prng p = {.state = (uint64_t)_i};
+	struct text input = {0};
+
+	make_noise(&p, &input);
+	struct text whole = answers(&input, &(struct pace){0}, 20);
+	for (int i = 0; i < 6; i++) {
+		struct pace pace = {
+		        .in_max = 1 + prng_below(&p, i < 3 ? 20 : 5000),
+		        .out_max = prng_below(&p, 3) * prng_below(&p, 3000),
+		        .lazy = prng_below(&p, 2),
+		        .straight = prng_below(&p, 2),
+		};
+		struct text pieces = answers(&input, &pace, 1 + (int)prng_below(&p, 30));
+		if (pieces.len != whole.len || memcmp(pieces.data, whole.data, whole.len) != 0)
+			ck_abort_msg("seed %d: pieces of %zu", _i, pace.in_max);
+		text_free(&pieces);
+	}
+	text_free(&whole);
+	text_free(&input);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("session");
@@ -662,6 +756,8 @@ int main(void)
 	tcase_add_test(more, state_names);
 	tcase_add_test(more, bytes_are_counted);
 	tcase_add_test(more, replies_do_not_cross);
+	tcase_add_test(more, no_memory_to_answer);
+	tcase_add_loop_test(more, noise_is_answered_alike_in_all_pieces, 0, 100);
 	suite_add_tcase(suite, more);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);

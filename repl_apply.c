@@ -105,6 +105,13 @@ static bool wins_tie(const struct repl *r, const struct wire_frame *f, const str
 	return bits > mine_bits;
 }
 
+/* The state is here, all of it: to another peer it may be news (section 4). */
+static void note_received(struct repl *r, const struct wire_frame *f)
+{
+	if (f->order.version > r->peer.received_max)
+		r->peer.received_max = f->order.version;
+}
+
 /* ---- what follows from a decision ------------------------------------------------ */
 
 /* The peer has this version or a newer one: whatever is here and not older
@@ -212,6 +219,7 @@ static void apply_whole(struct repl *r, const struct wire_frame *f, const uint8_
 	enum verdict verdict = judge(r, f, &key, &held);
 	struct value_view arrived = {value, NULL, f->value_len};
 
+	note_received(r, f);
 	if (verdict == TIE && wins_tie(r, f, &arrived, held))
 		verdict = TAKE;
 	if (verdict != TAKE) {
@@ -278,6 +286,7 @@ static void end_value(struct repl_conn *c)
 	const struct item *held;
 	enum value_fate fate = in->fate;
 
+	note_received(r, &in->frame);
 	in->fate = VALUE_NONE;
 	if (fate == VALUE_FILL) {
 		install_filled(r, in, &key);
@@ -323,8 +332,6 @@ static size_t apply_item(struct repl_conn *c, const struct wire_frame *f, const 
 
 	r->counts.items_received++;
 	r->recv.walk_items++;
-	if (f->order.version > r->peer.received_max)
-		r->peer.received_max = f->order.version;
 	if (rest_len >= f->value_len) {
 		apply_whole(r, f, rest);
 		return f->value_len;
@@ -342,8 +349,7 @@ static void apply_tomb(struct repl *r, const struct wire_frame *f)
 	enum verdict verdict = judge(r, f, &key, &held);
 
 	r->counts.tombs_received++;
-	if (f->order.version > r->peer.received_max)
-		r->peer.received_max = f->order.version;
+	note_received(r, f);
 	if (verdict == UNPROVEN || (verdict == TAKE && !held))
 		return; /* nothing to remove, and it is not kept */
 	if (verdict == TAKE) {
@@ -361,6 +367,7 @@ static void apply_touch(struct repl *r, const struct wire_frame *f)
 	const struct item *held = items_state(r->items, &key);
 
 	r->counts.touches_received++;
+	note_received(r, f); /* the peer has it, and made it what it is now */
 	if (held && !item_is_tomb(held) && held->version == f->order.version) {
 		struct state_order order = item_order(held);
 		struct amendment a = {.what = AMEND_EXPIRY, .exptime = f->order.exptime, .order = &f->order};

@@ -25,6 +25,9 @@
 #define REPL_ADDR_BYTES_MAX 96
 #define REPL_HELD_BYTES_MAX (16u << 20)  /* input kept while applying is held up: one chunk of the shell */
 #define REPL_COPY_BYTES_MAX (64u << 10)  /* larger values wait by reference */
+#define REPL_PIN_BYTES_MIN 512           /* smaller ones never do */
+/* What a bucket of small states and control frames may add to repl_buffer (P5). */
+#define REPL_OVERRUN_BYTES (64u << 10)
 #define REPL_WALK_STATES_PER_TURN 512
 #define REPL_SWEEP_STATES_PER_TURN 1024
 #define REPL_LOW_WATER_BYTES_MAX (1u << 20)

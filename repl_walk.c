@@ -95,11 +95,20 @@ static struct item *pinnable(const struct item *i)
 	return (struct item *)(uintptr_t)i;
 }
 
+/* Whether a value is sent from where it lies: it is large, or (in a walk, which
+ * sends the states of a bucket in one go) there is no more room to copy it. */
+static bool goes_by_reference(const struct repl *r, size_t len)
+{
+	size_t copied = r->link->out.copied_bytes;
+	return len > REPL_COPY_BYTES_MAX ||
+	       (len > REPL_PIN_BYTES_MIN && copied + len > r->settings->repl_buffer_bytes);
+}
+
 static bool put_item(struct repl *r, const struct item *i)
 {
 	struct repl_out *out = link_out(r);
 	size_t len = item_value_len(i);
-	bool by_reference = len > REPL_COPY_BYTES_MAX;
+	bool by_reference = goes_by_reference(r, len);
 	struct repl_block *pinned = NULL;
 	struct wire_frame f = {
 	        .type = WIRE_ITEM,

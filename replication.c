@@ -364,9 +364,8 @@ const char *repl_check(const struct repl *r)
 		return "repl: sending without a link";
 	if (r->lost.unsent > r->lost.below)
 		return "repl: [R5] more lost than lost_below says";
-	/* P5: data within the bound but for the states of one bucket in a walk */
-	if (r->send.overload && r->send.mode == SEND_NONE)
-		return "repl: overload without a link";
+	if (r->link && r->link->out.copied_bytes > r->settings->repl_buffer_bytes + REPL_OVERRUN_BYTES)
+		return "repl: more waits to be sent than repl_buffer allows (P5)";
 	return NULL;
 }
 

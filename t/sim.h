@@ -46,7 +46,7 @@
 	X(DELETE, "delete") X(INCR, "incr") X(DECR, "decr") X(TOUCH, "touch") X(GAT, "gat") \
 	X(GATS, "gats") X(GET, "get") X(GETS, "gets") X(FLUSH, "flush_all")                 \
 	X(FLUSHLATER, "flush_all-later") X(SETHUGE, "set-too-large") X(FILL, "fill")        \
-	X(PIPELINE, "pipeline")                                                             \
+	X(PIPELINE, "pipeline") X(TOUCHES, "touch-often")                                   \
 	X(WAIT, "wait") X(STEP, "clock-step") X(DRIFT, "clock-drift") X(DROP, "DROP")       \
 	X(RESET, "RESET") X(STALL, "stall") X(UNSTALL, "unstall") X(CUT, "PARTITION")       \
 	X(HEAL, "heal") X(CRASH, "CRASH") X(TERM, "TERM") X(NOMEM, "alloc-failure")         \
@@ -59,7 +59,7 @@ enum op_type {
 #undef X
 	OP_COUNT
 };
-#define OP_LAST_CLIENT OP_PIPELINE
+#define OP_LAST_CLIENT OP_TOUCHES
 
 enum op_flags {
 	OPF_NOREPLY = 1 << 0,
@@ -108,7 +108,7 @@ const char *op_name(int type);
 #define SIM_COVERAGE_TABLE(X)                                                               \
 	X(client_ops) X(set_stored) X(set_expired) X(set_too_large) X(set_no_memory) X(add)  \
 	X(cas_stored) X(cas_exists) X(append) X(del_found) X(del_notfound) X(incr) X(touch)  \
-	X(touch_new_version) X(touch_in_walk) X(touch_unacked) X(get_hit) X(get_miss)        \
+	X(touch_new_version) X(touch_in_walk) X(get_hit) X(get_miss)        \
 	X(large_value) X(noreply) X(pipelined) X(dribbled) X(slave_waits)                    \
 	X(flush_now) X(flush_delayed) X(flush_fired) X(flush_fired_apart)                    \
 	X(evict_own_unacked) X(evict_own_acked) X(evict_received) X(evict_touched)           \
@@ -123,7 +123,7 @@ const char *op_name(int type);
 	X(ack_refused) X(walk_first) X(walk_reconnect) X(walk_overload) X(walk_aborted)      \
 	X(walk_sweeping) X(write_in_walk) X(lost_raised) X(lost_raised_in_walk)              \
 	X(lost_cleared) X(tomb_lost) X(sweep_dropped) X(sweep_dropped_unacked)               \
-	X(touch_by_walk) X(conflict_lost) X(conflict_won) X(stale_ignored) X(dup_ignored)    \
+	X(touch_by_walk) X(conflict_lost) X(conflict_won) X(stale_ignored)                   \
 	X(rule3_drop) X(not_storable) X(barrier_ignored) X(tomb_hides) X(touch_ignored)      \
 	X(echo_exempt) X(acked_writes_checked) X(quiet)
 enum coverage {
@@ -150,7 +150,8 @@ struct frame {
 	struct state_order order;
 	uint64_t version; /* FLUSH: barrier; BEGIN, SWEEP, MARK, ACK: theirs */
 	uint8_t bits;
-	size_t bytes; /* whole frame */
+	size_t bytes;   /* whole frame */
+	uint64_t event; /* in which it was seen */
 };
 
 enum end_state {
@@ -241,10 +242,15 @@ struct host {
 	int64_t tick_at_us, down_until_us, stop_at_us;
 	bool dial_next;
 	struct client clients[SIM_CLIENTS];
+	char key_texts[SIM_KEYS][KEY_BYTES_MAX + 1];
+	struct key keys[SIM_KEYS]; /* with this node's hashes */
 	/* oracle */
 	struct ghost ghosts[SIM_KEYS];
 	uint64_t change_seq, client_changes, lost_below, lost_below_max, tombs_lost;
 	uint32_t peer_incarnation;
+	uint64_t mark_seen;   /* version of the last MARK that was read */
+	uint64_t refused_due;   /* the ACK at or above this must say `refused` */
+	uint64_t refused_event; /* in which one did */
 	uint64_t peer_max, former_max; /* highest version of the present, of former peers */
 	bool had_peer, written_apart;
 	struct pending_frame *pending;
@@ -372,8 +378,8 @@ void sniff_release(struct sniff *n);
 size_t sniff_until_frame_end(const struct sniff *n, const uint8_t *next, size_t len);
 
 /* sim_clients.c */
-size_t key_text(int key, char out[KEY_BYTES_MAX + 1]);
 int key_index(const uint8_t *key, size_t len);
+void keys_make(struct host *h);
 void clients_open(struct host *h);
 void clients_close(struct host *h);
 void client_op(struct host *h, const struct op *op);

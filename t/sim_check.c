@@ -116,6 +116,7 @@ void check_reset(struct host *h)
 	h->change_seq = h->client_changes = h->lost_below = h->lost_below_max = h->tombs_lost = 0;
 	h->peer_incarnation = 0;
 	h->peer_max = h->former_max = 0;
+	h->mark_seen = h->refused_due = h->refused_event = 0;
 	h->had_peer = h->written_apart = false;
 	h->pending_count = 0;
 }
@@ -147,11 +148,7 @@ bool check_visible(const struct host *h, const struct item *i)
 
 static const struct item *state_of(const struct host *h, int key)
 {
-	char text[KEY_BYTES_MAX + 1];
-	size_t len = key_text(key, text);
-	struct key k = items_key(node_items(h->node), text, len);
-
-	return items_state(node_items(h->node), &k);
+	return items_state(node_items(h->node), &h->keys[key]);
 }
 
 static struct host *host_by_incarnation(struct sim *s, uint32_t incarnation)
@@ -205,6 +202,13 @@ static void cover_drop(struct host *h, const struct change *c, const struct item
 	}
 }
 
+/* The peer's state replaces an own one that it had not acknowledged. */
+static void cover_conflict(struct host *h, const struct ghost *g)
+{
+	if (g->shadow && g->source == 0 && g->own_stamp > items_settled(node_items(h->node)))
+		sim_cover(h->sim, COV_conflict_lost);
+}
+
 static void on_remove(struct host *h, int key, const struct change *c)
 {
 	struct ghost *g = &h->ghosts[key];
@@ -216,6 +220,7 @@ static void on_remove(struct host *h, int key, const struct change *c)
 		g->own_stamp = c->own_version;
 		g->source = 0;
 	} else if (c->cause == CAUSE_PEER) {
+		cover_conflict(h, g);
 		applied(g, c->order, true);
 		if (c->before)
 			check_p8(h, key, "TOMB");
@@ -241,7 +246,12 @@ static void on_state(struct host *h, int key, const struct change *c)
 		sim_fail(s, "R3", "%c: a change of k%d does not say what is stored", 'A' + h->id, key);
 		return;
 	}
+	if (own && g->shadow && g->shadow_order.touches == 255 && c->kind == CHANGE_STATE &&
+	    c->order.touches == 0)
+		sim_cover(s, COV_touch_new_version); /* or any other new one: rare enough */
 	applied(g, c->order, false);
+	if (!own)
+		cover_conflict(h, g);
 	uint32_t from = own ? 0 : h->in_peer_input ? h->input_from : h->peer_incarnation;
 	g->touch_source = from;
 	if (own || c->kind == CHANGE_STATE)
@@ -305,6 +315,11 @@ void check_hello(struct sim *s, struct wire *w, int side)
 
 	if (!h->up || h->incarnation != w->incarnation[1 - side])
 		return;
+	struct host *from = &s->hosts[w->host[side]];
+	if (h->peer_incarnation)
+		sim_cover(s, h->peer_incarnation == from->incarnation ? COV_reconnect_same : COV_reconnect_newid);
+	if (net_open_wires(s, h->id, from->id) > 1)
+		sim_cover(s, COV_halfopen_replaced);
 	h->had_peer = true; /* contact: lost tombstones count from here on */
 }
 
@@ -317,28 +332,6 @@ static void know_peer(struct sim *s, struct host *h, uint32_t incarnation)
 	h->peer_max = 0;
 	h->peer_incarnation = incarnation;
 	(void)s;
-}
-
-/* P6: an exact state that came from the daemon it is now sent to. */
-void check_frame_out(struct sim *s, struct wire *w, int side, const struct frame *f)
-{
-	struct host *h = &s->hosts[w->host[side]];
-
-	s->frames[f->type != WIRE_MARK && f->type != WIRE_ACK]++;
-	sim_trace_u64(s, (uint64_t)f->type << 56 ^ f->order.version ^ f->version);
-	if (f->key < 0 || (f->type != WIRE_ITEM && f->type != WIRE_TOUCH))
-		return;
-	struct ghost *g = &h->ghosts[f->key];
-	uint32_t source = f->type == WIRE_ITEM ? g->source : g->touch_source;
-	if (!g->shadow || source != w->incarnation[1 - side] || source == 0 ||
-	    state_order_cmp(&g->shadow_order, &f->order) != 0)
-		return;
-	uint64_t former = h->peer_incarnation == source ? h->former_max : UINT64_MAX;
-	if (f->order.version <= former)
-		sim_cover(s, COV_echo_exempt);
-	else
-		sim_fail(s, "P6", "%c sends k%d v=%" PRIu64 " back to %c, where it came from",
-		         'A' + h->id, f->key, f->order.version, 'A' + w->host[1 - side]);
 }
 
 void check_frame_in(struct sim *s, struct wire *w, int side, const struct frame *f)
@@ -365,6 +358,52 @@ void check_link_gone(struct host *h, int wire)
 		if (h->pending[i].wire != wire)
 			h->pending[kept++] = h->pending[i];
 	h->pending_count = kept;
+	h->mark_seen = h->refused_due = h->refused_event = 0;
+}
+
+/* What is not taken is said with the first ACK that may cover it. */
+static void refused(struct host *h, const struct frame *f)
+{
+	if (h->refused_event >= f->event)
+		return; /* it is accounted for late, and was said */
+	raise(&h->refused_due, f->order.version);
+	raise(&h->refused_due, h->mark_seen + 1);
+}
+
+static void check_ack_out(struct sim *s, struct host *h, const struct frame *f)
+{
+	if (f->bits & WIRE_ACK_REFUSED)
+		h->refused_event = f->event;
+	if (!h->refused_due || f->version < h->refused_due)
+		return;
+	if (!(f->bits & WIRE_ACK_REFUSED))
+		sim_fail(s, "NACK", "%c acknowledges %" PRIu64 " and does not say what it refused", 'A' + h->id,
+		         f->version);
+	h->refused_due = 0;
+}
+
+/* P6: an exact state that came from the daemon it is now sent to. */
+void check_frame_out(struct sim *s, struct wire *w, int side, const struct frame *f)
+{
+	struct host *h = &s->hosts[w->host[side]];
+
+	s->frames[f->type != WIRE_MARK && f->type != WIRE_ACK]++;
+	if (f->type == WIRE_ACK)
+		check_ack_out(s, h, f);
+	sim_trace_u64(s, (uint64_t)f->type << 56 ^ f->order.version ^ f->version);
+	if (f->key < 0 || (f->type != WIRE_ITEM && f->type != WIRE_TOUCH))
+		return;
+	struct ghost *g = &h->ghosts[f->key];
+	uint32_t source = f->type == WIRE_ITEM ? g->source : g->touch_source;
+	if (!g->shadow || source != w->incarnation[1 - side] || source == 0 ||
+	    state_order_cmp(&g->shadow_order, &f->order) != 0)
+		return;
+	uint64_t former = h->peer_incarnation == source ? h->former_max : UINT64_MAX;
+	if (f->order.version <= former)
+		sim_cover(s, COV_echo_exempt);
+	else
+		sim_fail(s, "P6", "%c sends k%d v=%" PRIu64 " back to %c, where it came from",
+		         'A' + h->id, f->key, f->order.version, 'A' + w->host[1 - side]);
 }
 
 /* The state that an ITEM brought is not there: why? */
@@ -381,6 +420,7 @@ static void item_missing(struct host *h, const struct frame *f, const struct ite
 		         'A' + h->id, f->key, f->order.version, held->version);
 	} else if (f->order.version <= lost) {
 		sim_cover(s, COV_rule3_drop);
+		refused(h, f);
 		raise(&g->gone_bound, f->order.version);
 	} else if (!h->may_fail && f->bytes < h->settings.item_bytes_max / 2 &&
 	           h->settings.memory_bytes_max > 16u << 20) {
@@ -388,6 +428,7 @@ static void item_missing(struct host *h, const struct frame *f, const struct ite
 		         'A' + h->id, f->key, f->order.version);
 	} else {
 		sim_cover(s, COV_not_storable);
+		refused(h, f);
 		applied(g, f->order, false);
 		raise(&g->gone_evicted, f->order.version);
 	}
@@ -411,6 +452,7 @@ static void settle_item(struct host *h, const struct frame *f)
 		item_missing(h, f, held);
 	} else if (state_order_cmp(&g->app, &f->order) == 0 && g->app_removed) {
 		sim_cover(s, COV_not_storable); /* it removed the older state all the same */
+		refused(h, f);
 		g->app_removed = false;
 		raise(&g->gone_evicted, f->order.version);
 	}
@@ -438,6 +480,9 @@ static void settle_touch(struct host *h, const struct frame *f)
 
 	if (!held || item_is_tomb(held) || held->version != f->order.version) {
 		sim_cover(h->sim, COV_touch_ignored);
+		if ((!held || held->version < f->order.version) &&
+		    state_order_cmp(&h->ghosts[f->key].app, &f->order) < 0)
+			refused(h, f);
 		return;
 	}
 	struct state_order order = item_order(held);
@@ -471,7 +516,9 @@ static void settle_ack(struct host *h, const struct frame *f, uint32_t from)
 
 static void settle_frame(struct host *h, const struct frame *f, uint32_t from)
 {
-	if (f->type == WIRE_ACK)
+	if (f->type == WIRE_MARK)
+		h->mark_seen = f->version ? f->version : h->mark_seen;
+	else if (f->type == WIRE_ACK)
 		settle_ack(h, f, from);
 	else if (f->type == WIRE_FLUSH && barrier_of(h) < f->version)
 		sim_fail(h->sim, "P2", "%c was sent barrier %" PRIu64 " and has %" PRIu64, 'A' + h->id,

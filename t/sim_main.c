@@ -5,7 +5,8 @@
  *         -t SECONDS               stop after that much time
  *         -f FILE                  run the seeds of FILE first (t/seeds)
  *         -p PROFILE               1 no partitions or crashes, 2 little memory,
- *                                  3 a third daemon, 4 tiny buffers, 5 as it comes
+ *                                  3 a third daemon, 4 tiny buffers, 5 long walks,
+ *                                  6 as it comes (default: drawn from the seed)
  *         -e OPS                   operations per run
  *         -v                       the trace of every run, and the coverage table
  *         -c                       the coverage table

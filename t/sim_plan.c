@@ -15,6 +15,7 @@
  *   flush_all-later                      a seconds
  *   fill                                 a commands, b value bytes
  *   pipeline                             a commands
+ *   touch-often                          a commands, b expiry in s
  *   clock-step a ms   clock-drift a ppm  stall a ms (host: who is not heard)
  *   DROP                                 a, b: ms until host 0 and 1 notice, -1 never
  *   PARTITION                            a: connects are refused (else they time out)
@@ -88,8 +89,8 @@ static void choose_memory(struct gen *g, struct sim_config *c, int profile)
 		c->item_bytes_max[i] = 192u << 10;
 	}
 	if (tight) {
-		c->value_len_max = chance(g, 70) ? 40000 : 90000;
-		size_t tiny = (size_t)range(g, 1, 3) << 20;
+		c->value_len_max = chance(g, 70) ? 60000 : 90000;
+		size_t tiny = (size_t)range(g, 8, 20) << 17;
 		int which = (int)below(g, 3);
 		for (int i = 0; i < SIM_HOSTS; i++)
 			if (which == 2 || (i & 1) == which)
@@ -119,6 +120,13 @@ static void choose_link(struct gen *g, struct sim_config *c, int profile)
 	c->repl_tombstones_bytes = 1u << 20;
 	if (profile == 4 || chance(g, 60))
 		c->repl_tombstones_bytes = (size_t)range(g, 1, 300);
+	if (profile == 5) { /* long walks */
+		c->repl_buffer_bytes = (size_t)range(g, 100, 600);
+		c->pipe_bytes = pipes[below(g, 2)];
+		c->chunk_max = 40;
+		c->delay_us_max = delays[1 + below(g, 3)];
+		c->value_len_max = 60;
+	}
 	/* Large values through a needle's eye make long runs and find nothing. */
 	if (c->pipe_bytes < c->value_len_max / 8)
 		c->pipe_bytes = c->value_len_max / 8;
@@ -176,6 +184,7 @@ static void choose_client_weights(struct gen *g)
 	maybe(g, OP_TOUCH, 60, 12);
 	maybe(g, OP_GAT, 40, 4);
 	maybe(g, OP_GATS, 40, 4);
+	maybe(g, OP_TOUCHES, 6, 2);
 	maybe(g, OP_FLUSH, 30, 3);
 	maybe(g, OP_FLUSHLATER, 30, 3);
 	maybe(g, OP_SETHUGE, 30, 4);
@@ -191,7 +200,7 @@ static void choose_fault_weights(struct gen *g, int profile)
 	bool tight = g->plan->config.memory_bytes[0] < 16u << 20 || g->plan->config.memory_bytes[1] < 16u << 20;
 
 	w[OP_WAIT] = 4;
-	maybe(g, OP_FILL, tight ? 95 : 15, tight ? 14 : 4);
+	maybe(g, OP_FILL, tight ? 95 : 15, tight ? 25 : 4);
 	maybe(g, OP_STEP, 30, 3);
 	maybe(g, OP_DRIFT, 15, 2);
 	maybe(g, OP_STALL, 45, 6);
@@ -211,6 +220,11 @@ static void choose_fault_weights(struct gen *g, int profile)
 	maybe(g, OP_QUIESCE, 20, 1);
 	if (profile == 3)
 		w[OP_SWAP] = 3;
+	if (profile == 5) {
+		w[OP_FILL] = 12;
+		w[OP_RESET] = 5;
+		w[OP_CRASH] = w[OP_CRASH] ? 1 : 0;
+	}
 	if (profile == 4) {
 		w[OP_DELETE] = 30;
 		w[OP_STALL] = 10;
@@ -282,6 +296,10 @@ static void fill_client_op(struct gen *g, struct op *op)
 	case OP_FILL:
 		op->a = (int32_t)range(g, 2, 20);
 		op->b = value_len(g);
+		break;
+	case OP_TOUCHES:
+		op->a = (int32_t)range(g, 100, 300);
+		op->b = (int32_t)range(g, 20, 60);
 		break;
 	case OP_PIPELINE:
 		op->a = (int32_t)range(g, 2, 30);
@@ -373,7 +391,7 @@ void plan_make(struct plan *p, uint64_t seed, int profile, int ops_max)
 	memset(p, 0, sizeof(*p));
 	prng_next(&g.random);
 	if (profile == 0)
-		profile = 1 + (int)below(&g, 6); /* 5 and 6: as it comes */
+		profile = 1 + (int)below(&g, 7); /* 6 and 7: as it comes */
 	choose_config(&g, &p->config, profile);
 	choose_client_weights(&g);
 	choose_fault_weights(&g, profile);

@@ -107,6 +107,7 @@ bool reply_allowed(int op_type, enum reply_kind kind)
 	        [OP_INCR] = KIND(NUMBER) | KIND(NOT_FOUND) | KIND(CLIENT_ERROR) | KIND(SERVER_ERROR),
 	        [OP_DECR] = KIND(NUMBER) | KIND(NOT_FOUND) | KIND(CLIENT_ERROR) | KIND(SERVER_ERROR),
 	        [OP_TOUCH] = KIND(TOUCHED) | KIND(NOT_FOUND),
+	        [OP_TOUCHES] = KIND(TOUCHED) | KIND(NOT_FOUND),
 	        [OP_GAT] = KIND(HIT) | KIND(MISS),
 	        [OP_GATS] = KIND(HIT) | KIND(MISS),
 	        [OP_GET] = KIND(HIT) | KIND(MISS),

@@ -88,7 +88,7 @@ static void one_frame(struct sim *s, struct wire *w, int side, bool arriving, co
                       size_t bytes)
 {
 	struct frame f = {.type = wf->type, .key = -1, .order = wf->order, .version = wf->order.version,
-	                  .bits = wf->bits, .bytes = bytes};
+	                  .bits = wf->bits, .bytes = bytes, .event = s->event_count};
 
 	if (wf->key)
 		f.key = key_index(wf->key, wf->key_len);

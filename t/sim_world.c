@@ -213,6 +213,7 @@ void host_start(struct host *h)
 	h->in_turn = h->stopping = h->listening = h->ports_open = h->may_fail = false;
 	h->connect_seq = 0;
 	h->tick_at_us = INT64_MAX;
+	keys_make(h);
 	check_reset(h);
 	node_observe(h->node, check_change, h);
 	host_turn(h);

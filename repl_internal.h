@@ -230,7 +230,7 @@ struct repl_counts {
 
 struct repl_logs {
 	struct log *log;
-	struct log_limit junk, refused, not_stored, overload;
+	struct log_limit junk, refused, dial, not_stored, overload;
 	struct repl_refusal refusal;
 };
 

@@ -113,12 +113,13 @@ static void PRINTF_LIKE(2, 3) refuse(struct repl_conn *c, const char *fmt, ...)
 	vsnprintf(reason, sizeof(reason), fmt, args);
 	va_end(args);
 	r->counts.links_refused++;
-	if (c->outgoing)
+	bool outgoing = c->outgoing;
+	put_line(c, line, wire_refusal_encode(line, reason));
+	repl_conn_close(c, true);
+	if (outgoing)
 		repl_dial_failed(r, reason);
 	else if (refusal_is_news(r, c->hello.node_id))
 		repl_notice(r, "refused %s (node %016" PRIx64 "): %s", c->addr, c->hello.node_id, reason);
-	put_line(c, line, wire_refusal_encode(line, reason));
-	repl_conn_close(c, true);
 }
 
 bool repl_clock_ahead(const struct repl *r, uint64_t version, char *text, size_t size)

@@ -153,7 +153,8 @@ void repl_dial_failed(struct repl *r, const char *reason)
 	d->backoff_ms = 2 * d->backoff_ms < REPL_RETRY_MAX_MS ? 2 * d->backoff_ms : REPL_RETRY_MAX_MS;
 	if (r->self.stopping)
 		return;
-	if (!r->link && strcmp(d->said, reason) != 0 && !repl_link_is_near(r)) {
+	if (!repl_link_is_near(r) && strcmp(d->said, reason) != 0 &&
+	    log_limit_pass(&r->logs.dial, r->now, NULL)) {
 		snprintf(d->said, sizeof(d->said), "%s", reason);
 		repl_notice(r, "no link with %s port %d: %s; trying on", r->settings->repl_peer,
 		            r->settings->repl_port, reason);

@@ -1,7 +1,6 @@
 /* load_report.c - results for people and for programs. */
 #include "compat.h"
 #include "load_report.h"
-#include "load_server.h"
 
 static double us(const struct hist *h, double fraction)
 {
@@ -47,10 +46,11 @@ static void print_table(const struct run_result *r)
 		printf("%.0f keys/s\n", ratio((double)r->keys, r->seconds));
 	if (r->reads)
 		printf("hit ratio %.4f\n", (double)r->hits / (double)r->reads);
-	if (r->server_cpu_s >= 0)
-		printf("server %.3f us/request, busy %.0f %%\n",
-		       ratio(1e6 * r->server_cpu_s, (double)r->requests),
-		       ratio(100 * r->server_cpu_s, r->seconds));
+	if (r->server.cpu_s >= 0)
+		printf("server %.3f us/request, busy %.0f %%, kept waiting %.0f %%\n",
+		       ratio(1e6 * r->server.cpu_s, (double)r->requests),
+		       ratio(100 * r->server.cpu_s, r->seconds),
+		       ratio(100 * r->server.wait_s, r->seconds));
 	printf("this program %.3f us/request, busy %.0f %%\n",
 	       ratio(1e6 * r->own_cpu_s, (double)r->requests),
 	       ratio(100 * r->own_cpu_s, r->seconds));
@@ -73,10 +73,10 @@ void report_run(const char *label, const struct run_result *r, pid_t server_pid,
 	       " not_stored=%" PRIu64 " exists=%" PRIu64 " refused=%" PRIu64,
 	       r->reads, r->hits, ratio((double)r->hits, (double)r->reads), outcomes(r, OUT_MISS),
 	       outcomes(r, OUT_NOT_STORED), outcomes(r, OUT_EXISTS), outcomes(r, OUT_REFUSED));
-	printf(" server_cpu_s=%.3f server_us_per_request=%.4f own_cpu_s=%.3f server_rss=%" PRIu64
-	       "\n",
-	       r->server_cpu_s,
-	       r->server_cpu_s < 0 ? -1 : ratio(1e6 * r->server_cpu_s, requests), r->own_cpu_s,
+	printf(" server_cpu_s=%.3f server_wait_s=%.3f server_us_per_request=%.4f",
+	       r->server.cpu_s, r->server.wait_s,
+	       r->server.cpu_s < 0 ? -1 : ratio(1e6 * r->server.cpu_s, requests));
+	printf(" own_cpu_s=%.3f server_rss=%" PRIu64 "\n", r->own_cpu_s,
 	       server_rss_bytes(server_pid));
 }
 
@@ -88,7 +88,7 @@ void report_fill(const char *label, const struct run_result *stores,
 	       " server_rss=%" PRIu64 "\n",
 	       label, stores->outcome[OP_SET][OUT_OK], stores->outcome[OP_SET][OUT_REFUSED],
 	       reads->hits, mean_bytes, mean_bytes * (double)reads->hits,
-	       ratio((double)stores->requests, stores->seconds), stores->server_cpu_s,
+	       ratio((double)stores->requests, stores->seconds), stores->server.cpu_s,
 	       server_rss_bytes(server_pid));
 }
 

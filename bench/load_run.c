@@ -1,7 +1,6 @@
 /* load_run.c - the loop: keeps connections busy, times every request. */
 #include "compat.h"
 #include "load_run.h"
-#include "load_server.h"
 
 #include <errno.h>
 #include <math.h>
@@ -262,7 +261,7 @@ static bool loop(struct run *run)
 bool run_phase(struct run *run, struct source *source, struct checker *checker,
                const struct run_limits *limits, struct run_result *result)
 {
-	double server = server_cpu_s(run->config.server_pid);
+	struct server_times before = server_times(run->config.server_pid);
 	double own = own_cpu_s();
 
 	memset(result, 0, sizeof(*result));
@@ -278,7 +277,11 @@ bool run_phase(struct run *run, struct source *source, struct checker *checker,
 		return false;
 	result->seconds = (double)(clock_ns() - run->start_ns) / 1e9;
 	result->own_cpu_s = own_cpu_s() - own;
-	result->server_cpu_s = server < 0 ? -1 : server_cpu_s(run->config.server_pid) - server;
+	struct server_times after = server_times(run->config.server_pid);
+	result->server = after;
+	if (before.cpu_s >= 0 && after.cpu_s >= 0)
+		result->server = (struct server_times){after.cpu_s - before.cpu_s,
+		                                       after.wait_s - before.wait_s};
 	for (int k = 0; k < OP_KINDS; k++)
 		if (result->hist[k])
 			hist_merge(&result->all, result->hist[k]);

@@ -19,6 +19,7 @@
 #include "compat.h"
 #include "load_conn.h"
 #include "load_hist.h"
+#include "load_server.h"
 
 struct run_config {
 	struct address address;
@@ -38,7 +39,7 @@ struct run_limits {
 
 struct run_result {
 	double seconds;
-	double server_cpu_s; /* < 0: unknown */
+	struct server_times server; /* during the phase; < 0: unknown */
 	double own_cpu_s;
 	uint64_t requests;
 	uint64_t keys;       /* asked, of all requests */

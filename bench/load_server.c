@@ -2,43 +2,52 @@
 #include "compat.h"
 #include "load_server.h"
 
+#include <dirent.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define STAT_LINE_MAX 1024
+#define PATH_BYTES 320
 
-/* The fields after the name, which may itself contain anything. */
-static const char *read_stat(pid_t pid, char line[STAT_LINE_MAX])
+/* "<ns running> <ns waiting> <times>" */
+static bool add_thread(struct server_times *sum, const char *path)
 {
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%ld/stat", (long)pid);
+	double run_ns = 0, wait_ns = 0;
 	FILE *f = fopen(path, "r");
+
 	if (!f)
-		return NULL;
-	size_t n = fread(line, 1, STAT_LINE_MAX - 1, f);
+		return false;
+	bool ok = fscanf(f, "%lf %lf", &run_ns, &wait_ns) == 2;
 	fclose(f);
-	line[n] = '\0';
-	char *name_end = strrchr(line, ')');
-	return name_end ? name_end + 1 : NULL;
+	sum->cpu_s += run_ns / 1e9;
+	sum->wait_s += wait_ns / 1e9;
+	return ok;
 }
 
-double server_cpu_s(pid_t pid)
+struct server_times server_times(pid_t pid)
 {
-	char line[STAT_LINE_MAX];
-	unsigned long user = 0, system = 0;
-	const char *fields = pid > 0 ? read_stat(pid, line) : NULL;
+	struct server_times sum = {0}, unknown = {-1, -1};
+	char path[PATH_BYTES];
+	struct dirent *entry;
+	bool some = false;
 
-	/* state ppid pgrp session tty tpgid flags minflt cminflt majflt cmajflt */
-	if (!fields || sscanf(fields, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
-	                      &user, &system) != 2)
-		return -1;
-	return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+	snprintf(path, sizeof(path), "/proc/%ld/task", (long)pid);
+	DIR *dir = pid > 0 ? opendir(path) : NULL;
+	if (!dir)
+		return unknown;
+	while ((entry = readdir(dir)) != NULL) {
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "/proc/%ld/task/%s/schedstat", (long)pid,
+		         entry->d_name);
+		some |= add_thread(&sum, path);
+	}
+	closedir(dir);
+	return some ? sum : unknown;
 }
 
 uint64_t server_rss_bytes(pid_t pid)
 {
-	char path[64];
+	char path[PATH_BYTES];
 	unsigned long pages = 0;
 
 	snprintf(path, sizeof(path), "/proc/%ld/statm", (long)pid);

@@ -288,7 +288,7 @@ int main(int argc, char **argv)
 	load_trace(p);
 	conn_open(&p->conn, &(struct address){o->host, o->port, NULL}, 2 * o->depth, 1);
 	double start = now_s();
-	double cpu = server_cpu_s(o->server_pid);
+	double cpu = server_times(o->server_pid).cpu_s;
 	play(p);
 	double seconds = now_s() - start;
 	double accesses = (double)p->trace.count;
@@ -297,6 +297,6 @@ int main(int argc, char **argv)
 	       " seconds=%.3f aps=%.0f server_cpu_s=%.3f server_rss=%" PRIu64 "\n",
 	       o->label, p->trace.count, p->trace.keys, size_dist_mean(&p->space.value_len),
 	       p->hits, 1 - (double)p->hits / accesses, p->refused, seconds, accesses / seconds,
-	       cpu < 0 ? -1 : server_cpu_s(o->server_pid) - cpu, server_rss_bytes(o->server_pid));
+	       cpu < 0 ? -1 : server_times(o->server_pid).cpu_s - cpu, server_rss_bytes(o->server_pid));
 	return 0;
 }

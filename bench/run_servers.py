@@ -11,6 +11,9 @@ import time
 
 HOST = "127.0.0.1"
 START_SECONDS_MAX = 10
+# A server that waited for its core longer than this part of the time did not
+# have it for itself.
+DISTURBED_PART = 0.02
 
 
 def free_port():
@@ -195,11 +198,18 @@ class Tool:
 
 
 def load(settings, server, **options):
-    """Run the load generator to its end; underscores for hyphens."""
-    return start_load(settings, server, **options).result()
+    """Run the load generator to its end, and note whether others took the
+    server's processor meanwhile."""
+    result = start_load(settings, server, **options).result()
+    seconds = result.get("seconds", 0)
+    if seconds and result.get("server_wait_s", 0) > DISTURBED_PART * seconds:
+        settings.disturbed += 1
+    settings.measurements += 1
+    return result
 
 
 def start_load(settings, server, urgent=False, **options):
+    """Underscores for hyphens in the names of options."""
     options = {k.replace("_", "-"): v for k, v in options.items()}
     options.update({"host": HOST, "port": server.port, "server-pid": server.pid,
                     "protocol": server.protocol, "quiet": True,

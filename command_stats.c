@@ -246,6 +246,7 @@ static void settings_repl(const struct settings *s, const struct stats_sink *sin
 	stats_u64(sink, "repl_buffer", s->repl_buffer_bytes);
 	stats_u64(sink, "repl_tombstones", s->repl_tombstones_bytes);
 	stats_i64(sink, "repl_timeout", s->repl_timeout_ms);
+	stats_i64(sink, "repl_ack", s->repl_ack_ms);
 	stats_i64(sink, "repl_drain", s->repl_drain_ms);
 	stats_i64(sink, "repl_max_skew", s->repl_max_skew_ms / 1000);
 }

@@ -11,6 +11,7 @@
 
 #include "compat.h"
 #include "clock.h"
+#include "hold.h"
 #include "items.h"
 #include "log.h"
 #include "settings.h"
@@ -57,9 +58,10 @@ struct engine {
 	struct log *log;
 	const struct node_env *env;
 	/* more pairs for `stats` (flat fields) and `stats replication`; NULL when off */
-	void (*repl_stats_flat)(void *repl, const struct stats_sink *sink);
-	void (*repl_stats)(void *repl, const struct stats_sink *sink);
-	void *repl;
+	void (*repl_stats_flat)(void *ctx, const struct stats_sink *sink);
+	void (*repl_stats)(void *ctx, const struct stats_sink *sink);
+	void *repl; /* their ctx */
+	struct hold_queue *holds; /* NULL: replies never wait for the peer */
 	int64_t started_mono_ms, started_wall_ms;
 	enum stop_mode stop_requested; /* set by the shutdown command, read by node */
 };

@@ -15,6 +15,7 @@
  * One event per connection, persistent; it is switched between reading and
  * writing only when the socket was full. A yielded connection keeps its read
  * event armed and ignores it: the loop does not sleep while anyone has yielded.
+ * A held one keeps it too until there is input, which it must not take yet.
  *
  * Invariants
  *  [P1] a connection whose output is stuck is not read from
@@ -154,8 +155,8 @@ static void conn_advance(struct conn *c)
 		if (conn_wait(c, EV_READ))
 			conn_queue(c, &c->net->yielded);
 		break;
-	case SESSION_HOLD:
-		if (conn_wait(c, 0))
+	case SESSION_HOLD: /* still armed: most holds end before anything comes */
+		if (conn_wait(c, EV_READ))
 			conn_queue(c, &c->net->held);
 		break;
 	case SESSION_CLOSE:
@@ -202,6 +203,8 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
 		conn_advance(c);
 	else if (net_list_empty(&c->queue))
 		conn_receive(c);
+	else if (session_state(c->session) == SESSION_HOLD)
+		conn_wait(c, 0); /* not now: conn_advance() listens again */
 }
 
 void net_conn_open(struct net *net, int fd)

@@ -37,6 +37,7 @@ struct node {
 	struct items *items;
 	struct repl *repl; /* NULL: standalone */
 	struct session_shared *shared;
+	struct hold_queue holds;
 	struct stats stats;
 	struct stats_class class_stats[SIZE_CLASSES_MAX];
 	struct engine engine;
@@ -104,14 +105,37 @@ static void wire_engine(struct node *n, const struct node_env *env, struct log *
 	};
 }
 
-static void flat_stats(void *repl, const struct stats_sink *sink)
+static void flat_stats(void *ctx, const struct stats_sink *sink)
 {
-	repl_stats_flat(repl, sink);
+	const struct node *n = ctx;
+
+	repl_stats_flat(n->repl, sink);
+	hold_stats(&n->holds, sink, "repl_");
 }
 
-static void all_stats(void *repl, const struct stats_sink *sink)
+static void all_stats(void *ctx, const struct stats_sink *sink)
 {
-	repl_stats(repl, sink);
+	const struct node *n = ctx;
+
+	repl_stats(n->repl, sink);
+	hold_stats(&n->holds, sink, "");
+}
+
+/* What replication hears of the peer decides how long replies wait. */
+static void on_news(void *ctx, enum repl_news news, uint64_t version)
+{
+	struct node *n = ctx;
+
+	switch (news) {
+	case REPL_NEWS_UP:
+	case REPL_NEWS_DOWN:
+		hold_on_link(&n->holds, news == REPL_NEWS_UP);
+		break;
+	case REPL_NEWS_ACKED:
+	case REPL_NEWS_REFUSED:
+		hold_on_ack(&n->holds, version, news == REPL_NEWS_REFUSED);
+		break;
+	}
 }
 
 static bool open_repl(struct node *n, struct log *log, const uint8_t *entropy)
@@ -121,7 +145,10 @@ static bool open_repl(struct node *n, struct log *log, const uint8_t *entropy)
 	n->repl = repl_new(&n->settings, n->items, &n->hlc, &n->now, log, entropy + ENTROPY_REPL);
 	if (!n->repl)
 		return false;
-	n->engine.repl = n->repl;
+	hold_queue_init(&n->holds, n->settings.repl_ack_ms);
+	repl_on_news(n->repl, on_news, n);
+	n->engine.repl = n;
+	n->engine.holds = n->settings.repl_ack_ms ? &n->holds : NULL;
 	n->engine.repl_stats_flat = flat_stats;
 	n->engine.repl_stats = all_stats;
 	return true;
@@ -190,6 +217,8 @@ void node_tick(struct node *n)
 		items_tick(n->items);
 	if (n->repl && repl_next_due_ms(n->repl) <= n->now.mono_ms)
 		repl_tick(n->repl);
+	if (n->engine.holds)
+		hold_expire(n->engine.holds, &n->now);
 }
 
 int64_t node_next_due_ms(const struct node *n)
@@ -198,6 +227,8 @@ int64_t node_next_due_ms(const struct node *n)
 
 	if (n->repl && repl_next_due_ms(n->repl) < due)
 		due = repl_next_due_ms(n->repl);
+	if (n->engine.holds && hold_next_due_ms(n->engine.holds) < due)
+		due = hold_next_due_ms(n->engine.holds);
 	if (n->stopping == STOP_GRACEFUL && n->stop_deadline_ms < due)
 		due = n->stop_deadline_ms;
 	return due;

@@ -34,16 +34,16 @@ struct value_view {
 
 enum verdict {
 	TAKE,
-	TIE,      /* same order as what is held: the bytes decide */
-	OLD,      /* not newer than what is held */
-	FLUSHED,  /* below the barrier */
-	UNPROVEN  /* nothing is held and it may have been removed here: lost_below */
+	TIE,     /* same order as what is held: the bytes decide */
+	OLD,     /* not newer than what is held */
+	FLUSHED, /* below the barrier */
+	UNPROVEN /* nothing is held and it may have been removed here: lost_below */
 };
 
 /* ---- deciding ------------------------------------------------------------------ */
 
 static enum verdict judge(struct repl *r, const struct wire_frame *f, const struct key *key,
-                          const struct item **held)
+			  const struct item **held)
 {
 	*held = NULL;
 	if (f->order.version <= items_flush_state(r->items)->barrier)
@@ -92,7 +92,7 @@ static int value_cmp(const struct repl *r, const struct value_view *a, const str
 
 /* Equal order: the larger bytes win on both nodes - value, flags, state bits. */
 static bool wins_tie(const struct repl *r, const struct wire_frame *f, const struct value_view *arrived,
-                     const struct item *held)
+		     const struct item *held)
 {
 	struct value_view mine = {item_value(held), held, item_value_len(held)};
 	uint32_t bits = bits_of_wire(f->bits), mine_bits = held->bits & ITEM_SHIPPED_BITS;
@@ -140,7 +140,8 @@ static void refuse(struct repl *r, uint64_t version)
 		v->refused_upto = upto;
 }
 
-static void not_taken(struct repl *r, const struct wire_frame *f, enum verdict verdict, const struct item *held)
+static void not_taken(struct repl *r, const struct wire_frame *f, enum verdict verdict,
+		      const struct item *held)
 {
 	assert(verdict != TAKE);
 	if (verdict == UNPROVEN) {
@@ -173,8 +174,10 @@ static void not_stored(struct repl *r, const struct wire_frame *f, const struct 
 	if (verdict == TAKE && held)
 		items_remove(r->items, key, CAUSE_PEER, &f->order);
 	if (log_limit_pass(&r->logs.not_stored, r->now, &held_back))
-		repl_notice(r, "an item of %" PRIu32 " bytes from the peer cannot be stored here (%" PRIu64
-		               " more since the last message)", f->value_len, held_back);
+		repl_notice(r,
+			    "an item of %" PRIu32 " bytes from the peer cannot be stored here (%" PRIu64
+			    " more since the last message)",
+			    f->value_len, held_back);
 }
 
 static void install(struct repl *r, const struct wire_frame *f, struct item *reserved)
@@ -326,7 +329,8 @@ void repl_apply_drop_value(struct repl_conn *c)
 	c->in.fate = VALUE_NONE;
 }
 
-static size_t apply_item(struct repl_conn *c, const struct wire_frame *f, const uint8_t *rest, size_t rest_len)
+static size_t apply_item(struct repl_conn *c, const struct wire_frame *f, const uint8_t *rest,
+			 size_t rest_len)
 {
 	struct repl *r = c->repl;
 
@@ -420,8 +424,10 @@ static void synced(struct repl *r)
 	if (!r->self.waiting)
 		return;
 	r->self.waiting = false;
-	repl_notice(r, "first copy is complete: %" PRIu64 " items, %" PRIu64 " bytes in %" PRId64
-	               " ms; serving clients as SLAVE", v->walk_items, bytes, ms);
+	repl_notice(r,
+		    "first copy is complete: %" PRIu64 " items, %" PRIu64 " bytes in %" PRId64
+		    " ms; serving clients as SLAVE",
+		    v->walk_items, bytes, ms);
 	repl_reconcile(r);
 }
 
@@ -457,6 +463,7 @@ static const char *apply_ack(struct repl *r, const struct wire_frame *f)
 	if (f->order.version > r->hlc->last)
 		return "ACK of a version that was never made";
 	repl_acked(r, f->order.version);
+	repl_tell(r, f->bits & WIRE_ACK_REFUSED ? REPL_NEWS_REFUSED : REPL_NEWS_ACKED, f->order.version);
 	return NULL;
 }
 

@@ -23,7 +23,8 @@
 #include "util.h"
 
 #define REPL_ADDR_BYTES_MAX 96
-#define REPL_HELD_BYTES_MAX (16u << 20)  /* input kept while applying is held up: one chunk of the shell */
+/* Input kept while applying is held up: one chunk of the shell. */
+#define REPL_HELD_BYTES_MAX (16u << 20)
 #define REPL_COPY_BYTES_MAX (64u << 10)  /* larger values wait by reference */
 #define REPL_PIN_BYTES_MIN 512           /* smaller ones never do */
 /* What a bucket of small states and control frames may add to repl_buffer (P5). */
@@ -261,12 +262,18 @@ struct repl {
 	struct repl_recv recv;
 	struct repl_counts counts;
 	struct repl_logs logs;
+	struct {
+		void (*fn)(void *ctx, enum repl_news news, uint64_t version); /* NULL: nobody asks */
+		void *ctx;
+	} news;
 };
 
 /* ---- replication.c ---------------------------------------------------------------- */
 
 /* Bring wants in line with the state. */
 void repl_reconcile(struct repl *r);
+/* Tell whoever waits for acknowledgements. */
+void repl_tell(struct repl *r, enum repl_news news, uint64_t version);
 /* An attempt to connect came to nothing; the next one is scheduled. */
 void repl_dial_failed(struct repl *r, const char *reason);
 /* This node leads from now on; the client ports open. why: for the log. */
@@ -318,7 +325,8 @@ size_t repl_low_water(const struct repl *r);
 
 /* One frame; value bytes of an ITEM may follow in rest. Returns how many of
  * them were used; closes the link itself on an error. */
-size_t repl_apply_frame(struct repl_conn *c, const struct wire_frame *f, const uint8_t *rest, size_t rest_len);
+size_t repl_apply_frame(struct repl_conn *c, const struct wire_frame *f, const uint8_t *rest,
+                        size_t rest_len);
 /* More bytes of the value that is arriving; len <= what is missing. */
 void repl_apply_value(struct repl_conn *c, const uint8_t *data, size_t len);
 void repl_apply_drop_value(struct repl_conn *c); /* give up what is arriving */

@@ -59,15 +59,15 @@ static void send_hello(struct repl_conn *c)
 
 	items_gauges(r->items, &gauges);
 	struct wire_hello h = {
-	        .node_id = r->self.node_id,
-	        .seen_id = r->peer.known ? r->peer.node_id : 0,
-	        .seen = r->peer.known ? r->peer.seen : 0,
-	        .clock = r->hlc->last,
-	        .wall_ms = r->now->wall_ms > 0 ? r->now->wall_ms : 0,
-	        .items = gauges.item_count,
-	        .maxitem = r->settings->item_bytes_max,
-	        .origin = r->hlc->origin,
-	        .auth = WIRE_AUTH_NONE,
+		.node_id = r->self.node_id,
+		.seen_id = r->peer.known ? r->peer.node_id : 0,
+		.seen = r->peer.known ? r->peer.seen : 0,
+		.clock = r->hlc->last,
+		.wall_ms = r->now->wall_ms > 0 ? r->now->wall_ms : 0,
+		.items = gauges.item_count,
+		.maxitem = r->settings->item_bytes_max,
+		.origin = r->hlc->origin,
+		.auth = WIRE_AUTH_NONE,
 	};
 	store_be64(h.nonce, prng_next(&r->self.prng));
 	store_be64(h.nonce + 8, prng_next(&r->self.prng));
@@ -128,9 +128,10 @@ bool repl_clock_ahead(const struct repl *r, uint64_t version, char *text, size_t
 
 	if (version == 0 || theirs - ours <= r->settings->repl_max_skew_ms)
 		return false;
-	snprintf(text, size, "the clocks are too far apart: the peer's says %" PRId64 ", this node's %" PRId64
-	         " (Unix seconds), %" PRId64 " s are allowed", theirs / 1000, ours / 1000,
-	         r->settings->repl_max_skew_ms / 1000);
+	snprintf(text, size,
+		 "the clocks are too far apart: the peer's says %" PRId64 ", this node's %" PRId64
+		 " (Unix seconds), %" PRId64 " s are allowed",
+		 theirs / 1000, ours / 1000, r->settings->repl_max_skew_ms / 1000);
 	return true;
 }
 
@@ -141,9 +142,10 @@ static bool we_are_ahead(const struct repl *r, const struct wire_hello *h, char 
 
 	if (r->hlc->last == 0 || ours - h->wall_ms <= r->settings->repl_max_skew_ms)
 		return false;
-	snprintf(text, size, "the clocks are too far apart: this node's says %" PRId64 ", the peer's %" PRId64
-	         " (Unix seconds), %" PRId64 " s are allowed", ours / 1000, h->wall_ms / 1000,
-	         r->settings->repl_max_skew_ms / 1000);
+	snprintf(text, size,
+		 "the clocks are too far apart: this node's says %" PRId64 ", the peer's %" PRId64
+		 " (Unix seconds), %" PRId64 " s are allowed",
+		 ours / 1000, h->wall_ms / 1000, r->settings->repl_max_skew_ms / 1000);
 	return true;
 }
 
@@ -189,7 +191,8 @@ static void meet_link(struct repl_conn *c)
 	struct repl_conn *link = r->link;
 
 	if (link->hello.node_id != c->hello.node_id) {
-		refuse(c, "this node is paired with %s (node %016" PRIx64 ")", link->addr, link->hello.node_id);
+		refuse(c, "this node is paired with %s (node %016" PRIx64 ")", link->addr,
+		       link->hello.node_id);
 		return;
 	}
 	bool ambiguous = link->outgoing && r->self.node_id < c->hello.node_id;
@@ -366,7 +369,7 @@ static void close_others(struct repl *r, const struct repl_conn *link)
 {
 	for (struct repl_conn *c = r->conns; c; c = c->next)
 		if (c != link && (c->state == CONN_ASKING || c->state == CONN_PROMISED ||
-		                  (c->state == CONN_DEFERRED && c->hello.node_id == link->hello.node_id)))
+				  (c->state == CONN_DEFERRED && c->hello.node_id == link->hello.node_id)))
 			repl_conn_close(c, false);
 }
 
@@ -391,11 +394,12 @@ void repl_link_up(struct repl_conn *c)
 	r->dial = (struct repl_dial){.backoff_ms = REPL_RETRY_FIRST_MS};
 	r->counts.links++;
 	uint64_t cut = adopt_peer(r, c);
-	repl_notice(r, "link with %s (node %016" PRIx64 ", %" PRIu64 " items) is up, this node is %s%s", c->addr,
-	            c->hello.node_id, c->hello.items, role == REPL_SLAVE ? "SLAVE" : "MASTER",
-	            cut ? "; the peer gets what it missed" : "; the peer gets a full copy");
+	repl_notice(r, "link with %s (node %016" PRIx64 ", %" PRIu64 " items) is up, this node is %s%s",
+		    c->addr, c->hello.node_id, c->hello.items, role == REPL_SLAVE ? "SLAVE" : "MASTER",
+		    cut ? "; the peer gets what it missed" : "; the peer gets a full copy");
 	repl_recv_start(r);
 	repl_send_start(r, cut);
+	repl_tell(r, REPL_NEWS_UP, 0);
 	repl_reconcile(r);
 }
 
@@ -409,6 +413,7 @@ void repl_link_lost(struct repl *r, const char *reason)
 	repl_apply_drop_value(c);
 	r->link = NULL;
 	repl_send_stop(r);
+	repl_tell(r, REPL_NEWS_DOWN, 0);
 	r->recv = (struct repl_recv){0};
 	r->dial.retry_ms = r->now->mono_ms + (int64_t)prng_below(&r->self.prng, REPL_RETRY_FIRST_MS);
 	repl_conn_close(c, false);

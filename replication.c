@@ -48,8 +48,8 @@ static bool has_address(const struct repl *r)
 	return r->settings->repl_peer[0] != '\0';
 }
 
-struct repl *repl_new(const struct settings *settings, struct items *items, struct hlc *hlc, const struct now *now,
-                      struct log *log, const uint8_t random[24])
+struct repl *repl_new(const struct settings *settings, struct items *items, struct hlc *hlc,
+		      const struct now *now, struct log *log, const uint8_t random[24])
 {
 	struct repl *r = calloc(1, sizeof(*r));
 
@@ -72,7 +72,7 @@ struct repl *repl_new(const struct settings *settings, struct items *items, stru
 	r->dial.backoff_ms = REPL_RETRY_FIRST_MS;
 	items_on_tomb_lost(items, repl_lost_tomb, r);
 	repl_notice(r, "node %016" PRIx64 " starts as %s", r->self.node_id,
-	            has_address(r) ? "SLAVE: client ports open after the first copy" : "MASTER");
+		    has_address(r) ? "SLAVE: client ports open after the first copy" : "MASTER");
 	repl_reconcile(r);
 	return r;
 }
@@ -94,6 +94,18 @@ void repl_free(struct repl *r)
 const struct repl_wants *repl_wants(const struct repl *r)
 {
 	return &r->wants;
+}
+
+void repl_on_news(struct repl *r, void (*fn)(void *ctx, enum repl_news news, uint64_t version), void *ctx)
+{
+	r->news.fn = fn;
+	r->news.ctx = ctx;
+}
+
+void repl_tell(struct repl *r, enum repl_news news, uint64_t version)
+{
+	if (r->news.fn)
+		r->news.fn(r->news.ctx, news, version);
 }
 
 enum repl_role repl_role(const struct repl *r)
@@ -120,8 +132,8 @@ void repl_reconcile(struct repl *r)
 	assert(r->link || r->self.role == REPL_MASTER || r->self.waiting); /* [M2] */
 	w->client_ports = w->client_ports || !r->self.waiting;             /* [M3] */
 	w->link_listen = repl_listens(r) && r->self.listen_retry_ms == 0;
-	w->drained = r->self.stopping && (!r->link || r->now->mono_ms >= r->self.drain_ms ||
-	                                  repl_send_is_quiet(r));
+	w->drained = r->self.stopping &&
+		     (!r->link || r->now->mono_ms >= r->self.drain_ms || repl_send_is_quiet(r));
 }
 
 void repl_lead(struct repl *r, const char *why)
@@ -157,7 +169,7 @@ void repl_dial_failed(struct repl *r, const char *reason)
 	    log_limit_pass(&r->logs.dial, r->now, NULL)) {
 		snprintf(d->said, sizeof(d->said), "%s", reason);
 		repl_notice(r, "no link with %s port %d: %s; trying on", r->settings->repl_peer,
-		            r->settings->repl_port, reason);
+			    r->settings->repl_port, reason);
 	}
 	if (r->self.waiting && !r->link)
 		repl_lead(r, "no peer to copy from");
@@ -328,7 +340,7 @@ void repl_stop(struct repl *r)
 			repl_conn_close(c, false);
 	if (r->link)
 		repl_notice(r, "stopping: at most %d ms for what the peer has not acknowledged",
-		            r->settings->repl_drain_ms);
+			    r->settings->repl_drain_ms);
 	repl_turn_end(r);
 }
 

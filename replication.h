@@ -65,6 +65,16 @@ void repl_free(struct repl *r);
 const struct repl_wants *repl_wants(const struct repl *r);
 enum repl_role repl_role(const struct repl *r);
 
+/* What waiting replies want to know: the link came up, was lost, or the peer
+ * acknowledged all of ours up to version (refused: it did not take all of it). */
+enum repl_news {
+	REPL_NEWS_UP,
+	REPL_NEWS_DOWN,
+	REPL_NEWS_ACKED,
+	REPL_NEWS_REFUSED
+};
+void repl_on_news(struct repl *r, void (*fn)(void *ctx, enum repl_news news, uint64_t version), void *ctx);
+
 /* The observer (change.h). */
 void repl_on_change(struct repl *r, const struct change *change);
 

@@ -96,6 +96,7 @@ struct session {
 	struct upload upload;
 	struct swallow swallow;
 	struct output out; /* what could not be sent at once */
+	struct hold hold;  /* output waits for the peer [S6] */
 	enum pause pause;
 	bool closing;
 	bool running; /* inside session_input() or the like */
@@ -148,6 +149,16 @@ static void leave_shared(struct session *s)
 static size_t output_waiting(const struct session *s)
 {
 	return s->out.waiting + (s->shared->owner == s ? s->shared->out.waiting : 0);
+}
+
+/* What ran since the clock stood at `before` may have to be acknowledged by the
+ * peer before anything is said about it. What is silent has nothing to wait. */
+static void hold_changes(struct session *s, uint64_t before)
+{
+	struct engine *e = s->engine;
+
+	if (e->holds && e->hlc->last != before && output_waiting(s) > 0)
+		hold_begin(e->holds, &s->hold, e->hlc->last, e->now);
 }
 
 /* ---- answering -------------------------------------------------------------- */
@@ -427,8 +438,10 @@ static size_t run_batch(struct session *s, const uint8_t *in, size_t len, int *b
 static size_t process(struct session *s, const uint8_t *in, size_t len)
 {
 	int budget = s->engine->settings->requests_per_event;
+	uint64_t clock = s->engine->hlc->last;
 	size_t done = 0, n;
 
+	assert(!hold_is_waiting(&s->hold));
 	s->pause = PAUSE_NONE;
 	s->running = true;
 	while (done < len && !s->closing && s->pause == PAUSE_NONE) {
@@ -443,6 +456,7 @@ static size_t process(struct session *s, const uint8_t *in, size_t len)
 		done += n;
 	}
 	s->running = false;
+	hold_changes(s, clock);
 	return s->closing ? len : done;
 }
 
@@ -504,8 +518,9 @@ int session_body_iov(struct session *s, struct iovec *iov, int iov_max)
 void session_body_received(struct session *s, size_t len)
 {
 	struct upload *u = &s->upload;
+	uint64_t clock = s->engine->hlc->last;
 
-	assert(u->active && len <= upload_missing(u));
+	assert(u->active && len <= upload_missing(u) && !hold_is_waiting(&s->hold));
 	claim_shared(s);
 	s->engine->stats->bytes_read += len;
 	u->got += len;
@@ -513,14 +528,16 @@ void session_body_received(struct session *s, size_t len)
 	if (upload_missing(u) == 0)
 		finish_upload(s);
 	s->running = false;
+	hold_changes(s, clock);
 }
 
 /* ---- output ----------------------------------------------------------------- */
 
 int session_output(struct session *s, struct iovec *iov, int iov_max)
 {
+	if (hold_is_waiting(&s->hold))
+		return 0;
 	int count = output_iov(&s->out, iov, iov_max);
-
 	if (s->shared->owner == s && count < iov_max)
 		count += output_iov(&s->shared->out, iov + count, iov_max - count);
 	return count;
@@ -578,6 +595,8 @@ void session_free(struct session *s)
 	assert(!s->running);
 	if (s->upload.active)
 		command_body_drop(s->engine, &s->upload.cmd);
+	if (s->engine->holds)
+		hold_cancel(s->engine->holds, &s->hold);
 	leave_shared(s);
 	output_release(&s->out);
 	buf_release(&s->in);
@@ -588,6 +607,8 @@ enum session_state session_state(const struct session *s)
 {
 	size_t waiting = output_waiting(s);
 
+	if (hold_is_waiting(&s->hold))
+		return SESSION_HOLD;
 	if (s->closing)
 		return SESSION_CLOSE;
 	if (waiting > SESSION_OUTPUT_BYTES_MAX || (s->pause == PAUSE_FULL && waiting > 0))
@@ -601,10 +622,17 @@ bool session_is_idle(const struct session *s)
 	       s->pause == PAUSE_NONE;
 }
 
+enum hold_result session_hold_result(const struct session *s)
+{
+	return s->hold.result;
+}
+
 const char *session_state_name(const struct session *s)
 {
 	if (s->running)
 		return "conn_parse_cmd";
+	if (hold_is_waiting(&s->hold))
+		return "conn_waiting";
 	if (s->closing)
 		return "conn_closing";
 	if (s->upload.active)

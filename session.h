@@ -30,6 +30,9 @@
  *  [S3] after settings.requests_per_event commands the session yields: it keeps
  *       the rest and says SESSION_YIELD; session_resume() goes on
  *
+ *  [S6] a reply to a change leaves after the wait for the peer's acknowledgement
+ *       (engine.holds, contract section 8), and so does everything after it
+ *
  * Layer 4. Covered by: t/test_session.c, t/test_proto_text.c, the simulator.
  */
 #ifndef SESSION_H
@@ -69,6 +72,8 @@ void session_resume(struct session *s);
 int session_output(struct session *s, struct iovec *iov, int iov_max);
 void session_sent(struct session *s, size_t len);
 bool session_settle(struct session *s); /* false: no memory, close it */
+/* How the last wait for the peer ended (SESSION_HOLD); tests, the simulator. */
+enum hold_result session_hold_result(const struct session *s);
 enum session_state session_state(const struct session *s);
 
 /* Whether it is between two commands with nothing to send: may be closed

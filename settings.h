@@ -80,6 +80,7 @@ struct settings {
 	size_t repl_buffer_bytes;         /* -o repl_buffer=MiB, default 64 */
 	size_t repl_tombstones_bytes;     /* -o repl_tombstones=KiB; 0 = 1 % of -m, at least 1 MiB */
 	int repl_timeout_ms;              /* -o repl_timeout=MS, silence that means dead; default 5000 */
+	int repl_ack_ms;                  /* -o repl_ack=MS, longest wait for the peer's ACK; 0 off */
 	int repl_drain_ms;                /* -o repl_drain=MS at SIGTERM, default 5000 */
 	int64_t repl_max_skew_ms;         /* -o repl_max_skew=SECONDS, default 1 day */
 };

@@ -67,7 +67,8 @@ void repl_conn_junk(struct repl_conn *c, const char *error)
 	if (outgoing)
 		repl_dial_failed(r, error);
 	else if (log_limit_pass(&r->logs.junk, r->now, &held_back))
-		repl_notice(r, "closed %s: %s (%" PRIu64 " more since the last message)", c->addr, error, held_back);
+		repl_notice(r, "closed %s: %s (%" PRIu64 " more since the last message)", c->addr, error,
+			    held_back);
 }
 
 /* The port is for one peer. Many connections that say nothing must not keep it

@@ -167,7 +167,8 @@ int repl_out_iov(const struct repl_out *o, struct iovec *iov, int iov_max)
 			if (covered < b->end - b->start)
 				break; /* what follows must not overtake the rest */
 		} else if (b->end > b->start) {
-			iov[count++] = (struct iovec){(void *)(uintptr_t)(b->data + b->start), b->end - b->start};
+			iov[count++] =
+				(struct iovec){(void *)(uintptr_t)(b->data + b->start), b->end - b->start};
 		}
 	}
 	return count;

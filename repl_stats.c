@@ -70,11 +70,11 @@ static void state_pairs(const struct repl *r, const struct stats_sink *sink, con
 		const char *name;
 		uint64_t value;
 	} rows[] = {
-	        {"lag_bytes", lag_bytes(r)},
-	        {"unsent_bytes", r->link ? repl_out_len(&r->link->out) : 0},
-	        {"tombstones", items_tomb_count(r->items)},
-	        {"tombstone_bytes", items_tomb_bytes(r->items)},
-	        {"lost_below", r->lost.below},
+		{"lag_bytes", lag_bytes(r)},
+		{"unsent_bytes", r->link ? repl_out_len(&r->link->out) : 0},
+		{"tombstones", items_tomb_count(r->items)},
+		{"tombstone_bytes", items_tomb_bytes(r->items)},
+		{"lost_below", r->lost.below},
 	};
 	snprintf(name, sizeof(name), "%slink", prefix);
 	stats_str(sink, name, link_name(r));
@@ -97,7 +97,7 @@ static void count_pairs(const struct repl *r, const struct stats_sink *sink, con
 		size_t offset;
 	} rows[] = {
 #define X(name) {#name, offsetof(struct repl_counts, name)},
-	        REPL_COUNTS(X)
+		REPL_COUNTS(X)
 #undef X
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -112,10 +112,10 @@ static void count_pairs(const struct repl *r, const struct stats_sink *sink, con
 static void walk_pairs(const struct repl *r, const struct stats_sink *sink)
 {
 	static const char *const causes[WALK_CAUSE_COUNT] = {
-	        [WALK_FIRST] = "first",
-	        [WALK_CATCHUP] = "catchup",
-	        [WALK_OVERLOAD] = "overload",
-	        [WALK_LOST] = "lost",
+		[WALK_FIRST] = "first",
+		[WALK_CATCHUP] = "catchup",
+		[WALK_OVERLOAD] = "overload",
+		[WALK_LOST] = "lost",
 	};
 	for (int i = 0; i < WALK_CAUSE_COUNT; i++) {
 		char name[64];

@@ -36,13 +36,13 @@ static const struct {
 	bool flush;
 	const char *why;
 } ships[CAUSE_COUNT] = {
-        [CAUSE_CLIENT] = {true, true, "an own change"},
-        [CAUSE_PEER] = {false, false, "the peer has it"},
-        [CAUSE_SWEEP] = {false, false, "the peer asked for it"},
-        [CAUSE_EVICT] = {false, false, "local; the peer may keep it"},
-        [CAUSE_EXPIRE] = {false, true, "expiry travels as an instant; a flush that fires has a version"},
-        [CAUSE_FLUSHED] = {false, false, "the barrier travelled"},
-        [CAUSE_ADMIN] = {true, true, "an own change"},
+	[CAUSE_CLIENT] = {true, true, "an own change"},
+	[CAUSE_PEER] = {false, false, "the peer has it"},
+	[CAUSE_SWEEP] = {false, false, "the peer asked for it"},
+	[CAUSE_EVICT] = {false, false, "local; the peer may keep it"},
+	[CAUSE_EXPIRE] = {false, true, "expiry travels as an instant; a flush that fires has a version"},
+	[CAUSE_FLUSHED] = {false, false, "the barrier travelled"},
+	[CAUSE_ADMIN] = {true, true, "an own change"},
 };
 
 static struct repl_out *link_out(struct repl *r)
@@ -111,14 +111,14 @@ static bool put_item(struct repl *r, const struct item *i)
 	bool by_reference = goes_by_reference(r, len);
 	struct repl_block *pinned = NULL;
 	struct wire_frame f = {
-	        .type = WIRE_ITEM,
-	        .bits = (uint8_t)((i->bits & ITEM_STALE ? WIRE_STATE_STALE : 0) |
-	                          (i->bits & ITEM_BINKEY ? WIRE_STATE_BINKEY : 0)),
-	        .key_len = i->key_len,
-	        .key = item_key(i),
-	        .order = item_order(i),
-	        .flags = item_flags(i),
-	        .value_len = (uint32_t)len,
+		.type = WIRE_ITEM,
+		.bits = (uint8_t)((i->bits & ITEM_STALE ? WIRE_STATE_STALE : 0) |
+				  (i->bits & ITEM_BINKEY ? WIRE_STATE_BINKEY : 0)),
+		.key_len = i->key_len,
+		.key = item_key(i),
+		.order = item_order(i),
+		.flags = item_flags(i),
+		.value_len = (uint32_t)len,
 	};
 
 	if (!repl_out_prepare(out, 2 * WIRE_HEAD_BYTES_MAX + (by_reference ? 0 : len)))
@@ -136,7 +136,7 @@ static bool put_item(struct repl *r, const struct item *i)
 }
 
 static bool put_keyed(struct repl *r, enum wire_type type, const void *key, size_t key_len,
-                      const struct state_order *order)
+		      const struct state_order *order)
 {
 	struct wire_frame f = {.type = type, .key = key, .key_len = (uint8_t)key_len, .order = *order};
 
@@ -145,7 +145,7 @@ static bool put_keyed(struct repl *r, enum wire_type type, const void *key, size
 		return false;
 	*(type == WIRE_TOMB    ? &r->counts.tombs_sent
 	  : type == WIRE_TOUCH ? &r->counts.touches_sent
-	                       : &r->counts.haves_sent) += 1;
+			       : &r->counts.haves_sent) += 1;
 	return true;
 }
 
@@ -191,8 +191,8 @@ void repl_lost_tomb(void *ctx, const struct item *tomb)
 	if (stamp > r->lost.below)
 		r->lost.below = stamp;
 	/* Bits of before this link are stale until its first pass has set them. */
-	bool sent = s->mode != SEND_NONE && item_tomb_sent(tomb) &&
-	            (s->tombs_visited || stamp > s->link_begin);
+	bool is_current = s->tombs_visited || stamp > s->link_begin;
+	bool sent = s->mode != SEND_NONE && is_current && item_tomb_sent(tomb);
 	if (!sent && stamp > r->lost.unsent)
 		r->lost.unsent = stamp;
 }
@@ -244,8 +244,8 @@ static void start_overload(struct repl *r, uint64_t version)
 	r->send.gap = version - 1;
 	r->counts.overloads++;
 	if (log_limit_pass(&r->logs.overload, r->now, &held_back))
-		repl_notice(r, "the peer does not keep up: %zu bytes wait, changes are collected until they are sent",
-		            repl_out_len(link_out(r)));
+		repl_notice(r, "the peer does not keep up: %zu bytes wait, changes are collected",
+			    repl_out_len(link_out(r)));
 }
 
 static bool put_live(struct repl *r, const struct change *change)
@@ -284,8 +284,8 @@ static void on_dropped(struct repl *r, const struct change *change)
 		return;
 	if (!items_is_unsettled(r->items, old))
 		return;
-	bool in_stream = s->mode == SEND_LIVE || (old->version > s->begin &&
-	                                          !items_touched_above(r->items, old, r->peer.acked));
+	bool in_stream = s->mode == SEND_LIVE ||
+			 (old->version > s->begin && !items_touched_above(r->items, old, r->peer.acked));
 	if (in_stream)
 		note_tomb_sent(r, change);
 }
@@ -332,8 +332,8 @@ static void begin_walk(struct repl *r, uint64_t cut, enum walk_cause cause)
 	s->walk_pos = link_out(r)->appended;
 	r->counts.walks[s->cause].walks++;
 	put_control(r, &(struct wire_frame){.type = WIRE_BEGIN,
-	                                    .order.version = s->begin,
-	                                    .bits = s->sweeps ? WIRE_BEGIN_SWEEPS : 0});
+					    .order.version = s->begin,
+					    .bits = s->sweeps ? WIRE_BEGIN_SWEEPS : 0});
 	if (flush->barrier || flush->command)
 		put_flush(r);
 }
@@ -407,14 +407,14 @@ static bool mark_waits(const struct repl *r)
 static void log_walk(struct repl *r, uint64_t bytes, int64_t ms)
 {
 	static const char *const what[WALK_CAUSE_COUNT] = {
-	        [WALK_FIRST] = "first copy",
-	        [WALK_CATCHUP] = "what was missed",
-	        [WALK_OVERLOAD] = "collected changes",
-	        [WALK_LOST] = "comparison after lost removals",
+		[WALK_FIRST] = "first copy",
+		[WALK_CATCHUP] = "what was missed",
+		[WALK_OVERLOAD] = "collected changes",
+		[WALK_LOST] = "comparison after lost removals",
 	};
 	if (r->send.cause != WALK_OVERLOAD || log_limit_pass(&r->logs.overload, r->now, NULL))
 		repl_notice(r, "%s for the peer is complete: %" PRIu64 " bytes in %" PRId64 " ms",
-		            what[r->send.cause], bytes, ms);
+			    what[r->send.cause], bytes, ms);
 }
 
 static void end_walk(struct repl *r)
@@ -487,8 +487,8 @@ static void put_ack(struct repl *r)
 	struct repl_recv *v = &r->recv;
 
 	if (!put_control(r, &(struct wire_frame){.type = WIRE_ACK,
-	                                         .order.version = v->ack_version,
-	                                         .bits = v->refused ? WIRE_ACK_REFUSED : 0}))
+						 .order.version = v->ack_version,
+						 .bits = v->refused ? WIRE_ACK_REFUSED : 0}))
 		return;
 	v->ack_due = false;
 	v->ack_end = link_out(r)->appended;

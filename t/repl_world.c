@@ -87,12 +87,12 @@ struct host *host_start(struct world *w, int i, int peer)
 	ck_assert(!h->repl);
 	size_t tombs = h->settings.repl_tombstones_bytes;
 	struct items_config config = {
-	        .memory_bytes_max = h->settings.memory_bytes_max,
-	        .item_bytes_max = h->settings.item_bytes_max,
-	        .evict = h->settings.evict,
-	        .replicated = true,
-	        .tomb_bytes_max = tombs ? tombs : 1 << 20,
-	        .hash_seed = prng_next(&w->prng),
+		.memory_bytes_max = h->settings.memory_bytes_max,
+		.item_bytes_max = h->settings.item_bytes_max,
+		.evict = h->settings.evict,
+		.replicated = true,
+		.tomb_bytes_max = tombs ? tombs : 1 << 20,
+		.hash_seed = prng_next(&w->prng),
 	};
 	for (size_t n = 0; n < sizeof(random); n++)
 		random[n] = (uint8_t)prng_next(&w->prng);
@@ -416,7 +416,8 @@ static void fill(struct host *h, struct item *i, const uint8_t *value, size_t le
 	}
 }
 
-bool put_bytes(struct host *h, const char *key, const uint8_t *value, size_t len, uint32_t flags, uint32_t exptime)
+bool put_bytes(struct host *h, const char *key, const uint8_t *value, size_t len, uint32_t flags,
+	       uint32_t exptime)
 {
 	struct key k = key_of(h, key);
 	enum items_status status;

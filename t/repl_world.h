@@ -90,7 +90,8 @@ void stranger_forget(struct wire *s);
 
 /* What clients do. */
 bool put(struct host *h, const char *key, const char *value);
-bool put_bytes(struct host *h, const char *key, const uint8_t *value, size_t len, uint32_t flags, uint32_t exptime);
+bool put_bytes(struct host *h, const char *key, const uint8_t *value, size_t len, uint32_t flags,
+	       uint32_t exptime);
 bool del(struct host *h, const char *key);
 bool touch(struct host *h, const char *key, uint32_t exptime);
 /* The visible value of a small item, NULL if none. */

@@ -752,7 +752,7 @@ sub new
 		$socket = IO::Socket::UNIX->new(Peer => $value);
 	} else {
 		(undef, $port) = splice @rest, 0, 2;
-		$socket = $value =~ /:/ ? tcp6($value, $port) : IO::Socket::INET->new(PeerAddr => $value, PeerPort => $port, Proto => 'tcp', Timeout => 5);
+		$socket = tcp($value, $port);
 	}
 	croak "connect: $!" unless $socket;
 	$socket->blocking(0);
@@ -760,12 +760,25 @@ sub new
 	return bless { socket => $socket, in => '', eof => 0, seconds => ($rest[0] || 10) * MemcachedPair::slow_factor() }, $class;
 }
 
-sub tcp6
+# Connected within five seconds, or not at all.
+sub tcp
 {
 	my ($addr, $port) = @_;
-	socket my $s, Socket::AF_INET6(), SOCK_STREAM, 0 or return;
-	connect $s, Socket::pack_sockaddr_in6($port, Socket::inet_pton(Socket::AF_INET6(), $addr)) or return;
-	return IO::Handle::new_from_fd('IO::Handle', fileno($s), 'r+') && bless $s, 'IO::Socket';
+	my $six = $addr =~ /:/;
+	socket my $s, $six ? Socket::AF_INET6() : Socket::AF_INET(), SOCK_STREAM, 0 or return;
+	my $to = $six ? Socket::pack_sockaddr_in6($port, Socket::inet_pton(Socket::AF_INET6(), $addr)) : pack_sockaddr_in($port, inet_aton($addr));
+	bless $s, "IO::Socket";
+	$s->blocking(0);
+	return $s if connect $s, $to;
+	return if $! != EINPROGRESS;
+	my $w = "";
+	vec($w, fileno $s, 1) = 1;
+	if (!select undef, $w, undef, 5 * MemcachedPair::slow_factor()) {
+		$! = POSIX::ETIMEDOUT();
+		return;
+	}
+	$! = unpack "i", getsockopt $s, SOL_SOCKET, Socket::SO_ERROR();
+	return $! ? undef : $s;
 }
 
 sub socket_handle { return $_[0]{socket} }

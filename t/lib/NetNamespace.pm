@@ -64,7 +64,7 @@ sub new
 	for my $host (qw(a b)) {
 		$self->ip($host, 'link', 'set', 'lo', 'up');
 		$self->ip($host, 'link', 'set', "w$host", 'name', 'w0');
-		$self->ip($host, 'addr', 'add', "$addr{$host}/24", 'dev', 'w0');
+		$self->address($host, 'add');
 		$self->ip($host, 'link', 'set', 'w0', 'up');
 	}
 	return $self;
@@ -132,6 +132,14 @@ sub interface
 {
 	my ($self, $host, $state) = @_;
 	$self->ip($host, 'link', 'set', 'w0', $state);
+	return;
+}
+
+# The address of a host is taken away (del) or given back (add).
+sub address
+{
+	my ($self, $host, $how) = @_;
+	$self->ip($host, 'addr', $how, "$addr{$host}/24", 'dev', 'w0');
 	return;
 }
 

@@ -85,7 +85,7 @@ struct sim_config {
 	size_t repl_buffer_bytes, repl_tombstones_bytes;
 	int repl_timeout_ms;
 	uint32_t start_us[SIM_HOSTS];
-	uint32_t value_len_max, chunk_max, delay_us_max, turn_us_max;
+	uint32_t value_len_max, chunk_max, delay_us_max, connect_us_max, turn_us_max;
 	size_t pipe_bytes;
 	bool exact;  /* never more than one frame per input call */
 	bool pester; /* C keeps connecting to B */
@@ -112,7 +112,7 @@ const char *op_name(int type);
 	X(large_value) X(noreply) X(pipelined) X(dribbled) X(slave_waits)                    \
 	X(flush_now) X(flush_delayed) X(flush_fired) X(flush_fired_apart)                    \
 	X(evict_own_unacked) X(evict_own_acked) X(evict_received) X(evict_touched)           \
-	X(evict_in_walk) X(expire_reclaim) X(expire_unacked) X(alloc_failed)                 \
+	X(evict_in_walk) X(expire_reclaim) X(expire_unacked) X(expire_touched) X(alloc_failed)                 \
 	X(connect_refused) X(connect_timeout) X(links_opened) X(both_connected)              \
 	X(drop_inflight) X(drop_idle) X(drop_both_lose) X(halfopen_replaced) X(reset)        \
 	X(crash) X(crash_in_walk) X(crash_with_unacked) X(term) X(term_drained)              \
@@ -374,6 +374,8 @@ bool net_wire_whole(struct sim *s, const struct wire *w);
 /* sim_sniff.c */
 void sniff_bytes(struct sim *s, struct wire *w, int side, bool arriving, const uint8_t *data, size_t len);
 void sniff_release(struct sniff *n);
+/* MARK and ACK frames in the stream that continues with data. */
+int sniff_count_control(const struct sniff *n, const uint8_t *data, size_t len);
 /* How many of the arriving bytes complete the frame in progress. */
 size_t sniff_until_frame_end(const struct sniff *n, const uint8_t *next, size_t len);
 

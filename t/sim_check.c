@@ -199,6 +199,8 @@ static void cover_drop(struct host *h, const struct change *c, const struct item
 		sim_cover(s, COV_expire_reclaim);
 		if (unsettled)
 			sim_cover(s, COV_expire_unacked);
+		if (before->bits & ITEM_TOUCHED)
+			sim_cover(s, COV_expire_touched);
 	}
 }
 
@@ -387,6 +389,7 @@ void check_frame_out(struct sim *s, struct wire *w, int side, const struct frame
 {
 	struct host *h = &s->hosts[w->host[side]];
 
+	know_peer(s, h, w->incarnation[1 - side]);
 	s->frames[f->type != WIRE_MARK && f->type != WIRE_ACK]++;
 	if (f->type == WIRE_ACK)
 		check_ack_out(s, h, f);
@@ -620,6 +623,8 @@ static void check_lost_below(struct host *h)
 {
 	uint64_t lost = repl_lost_below(node_repl(h->node));
 
+	if (lost && !h->had_peer)
+		sim_fail(h->sim, "P8", "%c never had a peer and has lost_below %" PRIu64, 'A' + h->id, lost);
 	if (lost > h->lost_below) {
 		sim_cover(h->sim, COV_lost_raised);
 		if (link_walking(h->sim, h))

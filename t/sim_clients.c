@@ -475,6 +475,7 @@ static void execute(struct host *h, struct client *c, const struct op *op)
 	struct command_text t;
 
 	make_command(h, op, &t);
+	uint64_t changes = h->change_seq;
 	feed(h, c, t.text, t.len, false);
 	take_output(s, c, INT_MAX);
 	session_settle(c->session);
@@ -483,6 +484,8 @@ static void execute(struct host *h, struct client *c, const struct op *op)
 		sim_say(s, "      %c> %.60s", 'A' + h->id, c->out_len ? (char *)c->out : "(no reply)");
 	if (!sim_failed(s))
 		judge(h, c, &t);
+	if (op->type == OP_DELETE && h->change_seq == changes)
+		sim_fail(s, "R3", "%c deletes k%d and tells no observer", 'A' + h->id, op->key);
 	if (t.noreply)
 		sim_cover(s, COV_noreply);
 	c->out_len = 0;

@@ -31,6 +31,8 @@
  * bucket of the index, large values by reference. */
 #define OUTPUT_SLACK_BYTES (64u << 10)
 #define BUCKET_STATES 10
+#define CONTROL_FRAMES_MAX 2
+#define COUNTED_BYTES_MAX 65536
 
 static int64_t delay(struct sim *s)
 {
@@ -216,7 +218,8 @@ void net_connect(struct host *h)
 {
 	struct sim *s = h->sim;
 
-	sim_push(s, delay(s),
+	int64_t slow = (int64_t)prng_below(&s->net, s->plan.config.connect_us_max + 1);
+	sim_push(s, delay(s) + slow,
 	         (struct event){.type = EV_CONNECT, .host = (uint8_t)h->id, .index = h->incarnation,
 	                        .generation = ++h->connect_attempt});
 }
@@ -263,8 +266,9 @@ static void connect_arrives(struct sim *s, const struct event *e)
 		                    e->side ? "Connection timed out" : "Connection refused");
 		return;
 	}
+	int64_t slow = (int64_t)prng_below(&s->net, s->plan.config.connect_us_max + 1);
 	push_wire(s, delay(s), w, EV_CONNECTED, 0);
-	push_wire(s, delay(s), w, EV_ACCEPT, 1);
+	push_wire(s, delay(s) + slow / 4, w, EV_ACCEPT, 1);
 }
 
 static bool other_way_exists(struct sim *s, const struct wire *w)
@@ -344,12 +348,34 @@ static size_t iov_total(const struct iovec *iov, int n)
 	return total;
 }
 
+/* What waits whole: at most a MARK and an ACK, and those of the end of a walk. */
+static void check_control(struct sim *s, struct host *h, const struct sniff *n, const struct iovec *iov,
+                          int pieces)
+{
+	size_t total = iov_total(iov, pieces), len = 0;
+	uint8_t *all = malloc(total + 1);
+
+	if (!all)
+		abort();
+	for (int i = 0; i < pieces; i++) {
+		memcpy(all + len, iov[i].iov_base, iov[i].iov_len);
+		len += iov[i].iov_len;
+	}
+	int count = sniff_count_control(n, all, len);
+	if (count > CONTROL_FRAMES_MAX)
+		sim_fail(s, "P5", "%c: %d MARKs and ACKs wait to be sent", 'A' + h->id, count);
+	free(all);
+}
+
 /* [X3] */
-static void check_output_bound(struct sim *s, struct host *h, struct repl_conn *c)
+static void check_output_bound(struct sim *s, struct host *h, struct repl_conn *c, const struct sniff *n)
 {
 	struct iovec iov[OUTPUT_PIECES];
-	size_t total = iov_total(iov, repl_conn_output(c, iov, OUTPUT_PIECES));
+	int pieces = repl_conn_output(c, iov, OUTPUT_PIECES);
+	size_t total = iov_total(iov, pieces);
 
+	if (s->event_count % 4 == 0 && total < COUNTED_BYTES_MAX)
+		check_control(s, h, n, iov, pieces);
 	size_t bucket = BUCKET_STATES * (s->plan.config.value_len_max + KEY_BYTES_MAX);
 	if (total > h->settings.repl_buffer_bytes + bucket + OUTPUT_SLACK_BYTES)
 		sim_fail(s, "P5", "%c: %zu bytes wait for the link, repl_buffer is %zu", 'A' + h->id,
@@ -387,7 +413,7 @@ static void pump_wire(struct host *h, struct wire *w, int side)
 	struct sim *s = h->sim;
 	struct pipe *p = &w->pipe[side];
 
-	check_output_bound(s, h, w->conn[side]);
+	check_output_bound(s, h, w->conn[side], &p->out);
 	bool more = true;
 	for (int i = 0; i < 64 && more && !sim_failed(s); i++)
 		more = send_once(s, w, side);

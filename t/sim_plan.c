@@ -108,6 +108,7 @@ static void choose_link(struct gen *g, struct sim_config *c, int profile)
 
 	c->chunk_max = chunks[below(g, ARRAY_LEN(chunks))];
 	c->delay_us_max = delays[below(g, ARRAY_LEN(delays))];
+	c->connect_us_max = chance(g, 30) ? (uint32_t)below(g, 400000) : 0;
 	c->turn_us_max = chance(g, 50) ? 0 : (uint32_t)below(g, 300);
 	c->pipe_bytes = pipes[below(g, ARRAY_LEN(pipes))];
 	c->exact = chance(g, 50);
@@ -201,6 +202,8 @@ static void choose_fault_weights(struct gen *g, int profile)
 
 	w[OP_WAIT] = 4;
 	maybe(g, OP_FILL, tight ? 95 : 15, tight ? 25 : 4);
+	if (tight && chance(g, 50))
+		w[OP_TOUCH] = 25;
 	maybe(g, OP_STEP, 30, 3);
 	maybe(g, OP_DRIFT, 15, 2);
 	maybe(g, OP_STALL, 45, 6);
@@ -284,7 +287,7 @@ static void fill_client_op(struct gen *g, struct op *op)
 	case OP_TOUCH:
 	case OP_GAT:
 	case OP_GATS:
-		op->b = chance(g, 25) ? 0 : chance(g, 15) ? -1 : (int32_t)range(g, 1, 15);
+		op->b = chance(g, 25) ? 0 : chance(g, 20) ? -1 : (int32_t)range(g, 1, chance(g, 50) ? 2 : 15);
 		break;
 	case OP_INCR:
 	case OP_DECR:
@@ -427,8 +430,8 @@ void plan_print_config(const struct sim_config *c)
 	printf("memory %zu/%zu KiB, -I %zu/%zu, values to %u, repl_buffer %zu, repl_tombstones %zu, timeout %d ms\n",
 	       c->memory_bytes[0] >> 10, c->memory_bytes[1] >> 10, c->item_bytes_max[0], c->item_bytes_max[1],
 	       c->value_len_max, c->repl_buffer_bytes, c->repl_tombstones_bytes, c->repl_timeout_ms);
-	printf("chunks to %u, delay to %u us, turns to %u us, pipe %zu bytes%s\n", c->chunk_max, c->delay_us_max,
-	       c->turn_us_max, c->pipe_bytes, c->exact ? ", frame by frame" : "");
+	printf("chunks to %u, delay to %u us, connects %u us, turns %u us, pipe %zu bytes%s\n", c->chunk_max,
+	       c->delay_us_max, c->connect_us_max, c->turn_us_max, c->pipe_bytes, c->exact ? ", frame by frame" : "");
 }
 
 void plan_print_op(const struct op *op, int number)

@@ -11,7 +11,7 @@
  *
  * Invariants
  *  [F1] a stream that does not decode is a failure: nobody here sends rubbish
- *  [F2] MARK and ACK are never more than a handful among what is unsent (P5)
+ *  [F2] one MARK and one ACK at most wait to be sent (P5)
  *
  * Covered by: every run.
  */
@@ -51,6 +51,31 @@ size_t sniff_until_frame_end(const struct sniff *n, const uint8_t *next, size_t 
 	if (unit == 0 || unit <= n->len)
 		return len;
 	return unit - n->len < len ? unit - n->len : len;
+}
+
+int sniff_count_control(const struct sniff *n, const uint8_t *data, size_t len)
+{
+	int count = 0;
+	uint8_t head[WIRE_FRAME_BYTES];
+	size_t have = n->len < sizeof(head) ? n->len : sizeof(head);
+	size_t at = 0;
+
+	if (n->lines == 0)
+		return 0;
+	if (have) { /* a frame that was begun: where does it end? */
+		memcpy(head, n->data, have);
+		if (len < sizeof(head) - have)
+			return 0;
+		memcpy(head + have, data, sizeof(head) - have);
+		at = WIRE_FRAME_BYTES + (size_t)load_be32(head + 1) - n->len;
+	}
+	while (at < len) {
+		count += data[at] == WIRE_MARK || data[at] == WIRE_ACK;
+		if (len - at < WIRE_FRAME_BYTES)
+			break;
+		at += WIRE_FRAME_BYTES + (size_t)load_be32(data + at + 1);
+	}
+	return count;
 }
 
 static void cover_walk(struct sim *s, struct wire *w, int side, const struct frame *f)

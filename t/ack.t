@@ -155,6 +155,7 @@ sub judge
 	MemcachedPair::reap($w->{pid}, 30);
 	open my $f, '<', $w->{report} or return (0, "no report of a writer: $!");
 	my @rows = map { [split] } <$f>;
+	return (0) if !@rows; # killed before its first write
 	my $has = $survivor->client->mget(map { $_->[0] } @rows);
 	for my $row (@rows) {
 		my ($key, $acked, $sent) = @$row;

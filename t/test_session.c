@@ -703,6 +703,71 @@ static struct text answers(const struct text *input, const struct pace *pace, in
 	return out;
 }
 
+/* Input, as the shell gives it; what may be sent now, up to `size`. */
+static size_t say(struct session *session, const char *input, char *out, size_t size)
+{
+	struct iovec iov[4];
+	size_t used = 0;
+
+	if (*input)
+		session_input(session, (const uint8_t *)input, strlen(input));
+	for (int n; (n = session_output(session, iov, ARRAY_LEN(iov))) > 0;) {
+		MUST(used + iov[0].iov_len < size);
+		memcpy(out + used, iov[0].iov_base, iov[0].iov_len);
+		used += iov[0].iov_len;
+		session_sent(session, iov[0].iov_len);
+	}
+	MUST(session_settle(session));
+	out[used] = '\0';
+	return used;
+}
+
+START_TEST(replies_to_changes_wait_for_the_peer)
+{
+	struct fixture f;
+	struct hold_queue holds;
+	char out[512];
+
+	fixture_init(&f);
+	fixture_open(&f);
+	hold_queue_init(&holds, 100);
+	hold_on_link(&holds, true);
+	f.engine.holds = &holds;
+	struct session *one = session_new(&f.engine, f.shared);
+	struct session *two = session_new(&f.engine, f.shared);
+
+	ck_assert_uint_eq(say(one, "get k\r\n", out, sizeof(out)), 5); /* a read does not wait */
+	ck_assert_uint_eq(say(one, "set k 0 0 1\r\na\r\nget k\r\n", out, sizeof(out)), 0);
+	ck_assert_int_eq(session_state(one), SESSION_HOLD);
+	ck_assert(!session_is_idle(one));
+	ck_assert_str_eq(session_state_name(one), "conn_waiting");
+	say(two, "get k\r\n", out, sizeof(out)); /* others see it and do not wait */
+	ck_assert_str_eq(out, "VALUE k 0 1\r\na\r\nEND\r\n");
+	say(two, "set q 0 0 1 noreply\r\nb\r\n", out, sizeof(out));
+	ck_assert_int_eq(session_state(two), SESSION_READ); /* nothing to wait with */
+	hold_on_ack(&holds, f.hlc.last - 1, false);
+	ck_assert_int_eq(session_state(one), SESSION_READ);
+	ck_assert_int_eq(session_hold_result(one), HOLD_ACKED);
+	say(one, "", out, sizeof(out));
+	ck_assert_str_eq(out, "STORED\r\nVALUE k 0 1\r\na\r\nEND\r\n");
+
+	ck_assert_uint_eq(say(two, "delete k\r\nquit\r\n", out, sizeof(out)), 0);
+	ck_assert_int_eq(session_state(two), SESSION_HOLD); /* even at the end */
+	hold_on_link(&holds, false);
+	ck_assert_int_eq(session_state(two), SESSION_CLOSE);
+	say(two, "", out, sizeof(out));
+	ck_assert_str_eq(out, "DELETED\r\n");
+	session_free(two);
+
+	hold_on_link(&holds, true);
+	say(one, "incr none 1\r\nadd k 0 0 1\r\nc\r\n", out, sizeof(out));
+	ck_assert_int_eq(session_state(one), SESSION_HOLD);
+	session_free(one); /* in the middle of it */
+	ck_assert_uint_eq(holds.waiting, 0);
+	fixture_close(&f);
+}
+END_TEST
+
 START_TEST(noise_is_answered_alike_in_all_pieces)
 {
 	struct prng p = {.state = (uint64_t)_i};
@@ -757,6 +822,7 @@ int main(void)
 	tcase_add_test(more, bytes_are_counted);
 	tcase_add_test(more, replies_do_not_cross);
 	tcase_add_test(more, no_memory_to_answer);
+	tcase_add_test(more, replies_to_changes_wait_for_the_peer);
 	tcase_add_loop_test(more, noise_is_answered_alike_in_all_pieces, 0, 100);
 	suite_add_tcase(suite, more);
 	SRunner *runner = srunner_create(suite);

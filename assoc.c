@@ -39,7 +39,6 @@ bool assoc_init(struct assoc *a, uint64_t entries_expected, uint64_t entries_max
 		assoc_release(a);
 		return false;
 	}
-	vmem_prefer_huge(a->buckets, buckets_max * sizeof(struct assoc_bucket));
 	return true;
 }
 

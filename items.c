@@ -29,7 +29,7 @@ static void hashes_of(const void *ctx, const uint32_t *handles, int count, uint6
 {
 	const struct items *it = ctx;
 	for (int n = 0; n < count; n++)
-		__builtin_prefetch(item_at(it, handles[n]));
+		prefetch(item_at(it, handles[n]));
 	for (int n = 0; n < count; n++)
 		hashes[n] = item_as_key(it, item_at(it, handles[n])).hash;
 }
@@ -169,7 +169,7 @@ const struct item *items_state(struct items *it, const struct key *key)
 
 void items_prefetch(const struct items *it, uint64_t hash)
 {
-	__builtin_prefetch(assoc_bucket(&it->assoc, hash));
+	prefetch(assoc_bucket(&it->assoc, hash));
 }
 
 void items_prefetch_item(const struct items *it, uint64_t hash)
@@ -179,8 +179,8 @@ void items_prefetch_item(const struct items *it, uint64_t hash)
 	if (m == 0)
 		return;
 	const uint8_t *i = (const uint8_t *)item_at(it, b->handles[__builtin_ctz(m)]);
-	__builtin_prefetch(i);
-	__builtin_prefetch(i + 64);
+	prefetch(i);
+	prefetch(i + 64);
 }
 
 /* ---- reporting ----------------------------------------------------------------------------- */
@@ -396,6 +396,19 @@ void items_shed(struct items *it, struct item *i, uint64_t hash, enum cause caus
 	}
 	it->counters.flushed_reclaimed += cause == CAUSE_FLUSHED;
 	items_remove(it, &key, cause, NULL);
+}
+
+void items_prefetch_shed(const struct items *it, const struct item *i)
+{
+	if (!item_is_linked(i))
+		return;
+	uint64_t hash = item_as_key(it, i).hash;
+	items_prefetch(it, hash);
+	ghost_prefetch(&it->ghost, hash);
+	if (i->q_next)
+		prefetch(item_at(it, i->q_next));
+	if (i->q_prev)
+		prefetch(item_at(it, i->q_prev));
 }
 
 /* ---- mutator 3: amend ------------------------------------------------------------------------------ */

@@ -256,6 +256,9 @@ struct item *items_reserve(struct items *it, const struct key *key, size_t value
 		*status = ITEMS_TOO_LARGE;
 		return NULL;
 	}
+	/* What installing will look at arrives while a chunk is found. */
+	items_prefetch(it, key->hash);
+	ghost_prefetch(&it->ghost, key->hash);
 	bool small = is_contiguous(it, head_bytes(key->len, flags) + value_len);
 	struct item *i = small ? reserve_small(it, key, value_len, flags)
 	                       : reserve_large(it, key, value_len, flags);

@@ -59,6 +59,13 @@ static struct ghost_set *set_of(const struct ghost *g, uint64_t hash, uint16_t *
 	return &g->sets[(h >> 8) & (g->set_count - 1)];
 }
 
+void ghost_prefetch(const struct ghost *g, uint64_t hash)
+{
+	uint16_t print;
+	if (g->set_count > 0)
+		prefetch(set_of(g, hash, &print));
+}
+
 /* Where a print is, g->ways if nowhere. */
 static unsigned place_in(const struct ghost *g, const struct ghost_set *set, uint16_t print)
 {

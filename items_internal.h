@@ -204,6 +204,14 @@ struct items {
 	struct class_state classes[SLAB_CLASSES_MAX + 1];
 };
 
+/* A hint to the processor. To the compiler a function that gives only hints has
+ * no effect, and calls of it are dropped; the empty asm is an effect. */
+static inline void prefetch(const void *p)
+{
+	__builtin_prefetch(p);
+	__asm__ volatile("");
+}
+
 /* ---- shared by all -------------------------------------------------------------- */
 
 static inline struct item *item_at(const struct items *it, uint32_t handle)
@@ -274,6 +282,12 @@ static inline enum cause item_cause_of_death(const struct items *it, const struc
 	return item_flushed(it, i) ? CAUSE_FLUSHED : CAUSE_EXPIRE;
 }
 
+/* Removing an item looks at its index bucket and at its neighbours in the queue,
+ * all of them far away in memory. Who works through a page fetches them for an
+ * item a few chunks ahead. */
+#define PREFETCH_AHEAD 8
+void items_prefetch_shed(const struct items *it, const struct item *i);
+
 /* items_chunk.c */
 bool items_alloc_refused(struct items *it); /* test hook */
 /* Free an unlinked item's memory, or leave it an orphan if it is pinned. */
@@ -303,6 +317,7 @@ void ghost_release(struct ghost *g);
 void ghost_add(struct ghost *g, uint64_t hash, uint64_t wanted);
 /* Whether it is remembered; it is forgotten by this. */
 bool ghost_take(struct ghost *g, uint64_t hash);
+void ghost_prefetch(const struct ghost *g, uint64_t hash);
 uint64_t ghost_bytes(const struct ghost *g);
 
 /* items_pins.c */

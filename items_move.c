@@ -29,6 +29,7 @@
 
 #define MOVE_PIECE 256     /* chunks handled by one items_move_some() */
 #define PAGE_TRIES 16      /* pages of a class considered at once */
+#define TRASH_PIECE 64     /* freed chunks for which a page is looked for again */
 #define CHAIN_STEPS 300    /* links followed to find who owns a chunk */
 #define OLDER_PERCENT 150  /* a giver's age is at least this much of the taker's */
 #define SURPLUS_PERCENT 250 /* free chunks, of those in a page, that are a surplus */
@@ -199,33 +200,34 @@ static bool evict_for(struct items *it, struct item *i)
 		items_evict(it, i);
 		return true;
 	}
-	return items_empty_trash(it, SIZE_MAX) > 0 || items_evict_one(it, it->slabs.large);
+	return items_empty_trash(it, TRASH_PIECE) > 0 || items_evict_one(it, it->slabs.large);
 }
 
-static bool drain_now(struct items *it, uint32_t page)
+/* Empty a page, or stop when another one became free on the way. */
+static void drain_now(struct items *it, uint32_t page)
 {
 	const struct slab_page *p = &it->slabs.pages[page];
 	slabs_drain_begin(&it->slabs, page);
-	for (uint32_t n = 0; n < p->carved;) {
+	for (uint32_t n = 0; n < p->carved && slabs_free_pages(&it->slabs) == 0;) {
 		struct item *i = slabs_chunk(&it->slabs, page, n);
+		if (n + PREFETCH_AHEAD < p->carved)
+			items_prefetch_shed(it, slabs_chunk(&it->slabs, page, n + PREFETCH_AHEAD));
 		enum drained d = drain_chunk(it, i);
 		if (d == DRAIN_HELD || (d == DRAIN_STUCK && !evict_for(it, i)))
 			break;
 		n += d == DRAIN_GONE || item_kind(i) == ITEM_KIND_FREE;
 	}
-	if (page_left(it, page)) {
+	if (!page_left(it, page))
+		slabs_drain_end(&it->slabs, page);
+	else
 		it->counters.pages_moved++;
-		return true;
-	}
-	slabs_drain_end(&it->slabs, page);
-	return false;
 }
 
 static bool steal_from(struct items *it, int id)
 {
 	uint32_t pages[PAGE_TRIES];
-	if (id == it->slabs.large)
-		items_empty_trash(it, SIZE_MAX);
+	while (id == it->slabs.large && it->misc.trash && slabs_free_pages(&it->slabs) == 0)
+		items_empty_trash(it, TRASH_PIECE);
 	int count = candidate_pages(it, id, pages);
 	for (int n = 0; n < count && slabs_free_pages(&it->slabs) == 0; n++)
 		if (page_may_go(it, pages[n]))
@@ -325,6 +327,8 @@ void items_move_some(struct items *it)
 			end_move(it);
 			return;
 		}
+		if (m->index + PREFETCH_AHEAD < p->carved)
+			items_prefetch_shed(it, slabs_chunk(&it->slabs, m->page, m->index + PREFETCH_AHEAD));
 		enum drained d = drain_chunk(it, slabs_chunk(&it->slabs, m->page, m->index));
 		m->index += d == DRAIN_GONE;
 		if (d == DRAIN_STUCK && it->misc.trash)

@@ -175,13 +175,16 @@ static bool reclaim_near(struct items *it, struct class_state *c, uint32_t tail)
 	return false;
 }
 
-/* What will be looked at next is far away in memory: fetch it meanwhile. */
-static void prefetch_tails(const struct items *it, const struct class_state *c)
+/* Who goes next is far away in memory, and so is all that evicting it looks at:
+ * fetch that meanwhile, and the item after it for the next time. */
+static void prefetch_next(const struct items *it, const struct class_state *c)
 {
-	if (c->small.tail)
-		__builtin_prefetch(item_at(it, c->small.tail));
-	if (c->main.tail)
-		__builtin_prefetch(item_at(it, c->main.tail));
+	const struct item *i = next_candidate(it, c);
+	if (!i)
+		return;
+	items_prefetch_shed(it, i);
+	if (i->q_prev)
+		prefetch(item_at(it, i->q_prev));
 }
 
 /* Deal with the item at a tail: true when it was freed, else it went round. */
@@ -215,7 +218,7 @@ bool items_evict_one(struct items *it, int id)
 			return false;
 		freed = free_or_pass(it, c, i, step < EVICT_SPARE);
 	}
-	prefetch_tails(it, c);
+	prefetch_next(it, c);
 	if (c->churn >= it->slabs.classes[id].per_page)
 		items_consider_move(it, id);
 	return freed;

@@ -27,7 +27,7 @@
 #define CLAMP_MS (INT64_C(24) * 3600 * 1000) /* every page is looked into once a day */
 /* One items_tick(). */
 #define TICK_LOOKS 4096
-#define TICK_DEATHS 384
+#define TICK_DEATHS 256
 #define TICK_PAGES_SKIPPED 16 /* page table entries for the price of one chunk */
 #define TICK_TRASH 512
 #define TICK_TOMBS 256
@@ -79,6 +79,12 @@ static void look_at(struct items *it, struct item *i, bool clear_touched, struct
 		i->bits &= ~ITEM_TOUCHED;
 }
 
+static void prefetch_dead(const struct items *it, const struct item *i)
+{
+	if (item_is_linked(i) && item_dead(it, i))
+		items_prefetch_shed(it, i);
+}
+
 /* Go on in the pass's page; true when it is done. The page may become empty and
  * leave its class on the way: then it has no carved chunks. */
 static bool sweep_page(struct items *it, struct budget *b)
@@ -91,6 +97,8 @@ static bool sweep_page(struct items *it, struct budget *b)
 	while (s->index < it->slabs.pages[page].carved) {
 		if (b->looks <= 0 || b->deaths <= 0)
 			return false;
+		if (s->index + PREFETCH_AHEAD < it->slabs.pages[page].carved)
+			prefetch_dead(it, slabs_chunk(&it->slabs, page, s->index + PREFETCH_AHEAD));
 		look_at(it, slabs_chunk(&it->slabs, page, s->index++), clear_touched, b);
 		s->looked++;
 	}

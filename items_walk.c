@@ -26,7 +26,7 @@
 static void prefetch_bucket(const struct items *it, const struct assoc_bucket *b)
 {
 	for (int slot = 0; slot < ASSOC_SLOTS && b->tags[slot]; slot++)
-		__builtin_prefetch(item_at(it, b->handles[slot]));
+		prefetch(item_at(it, b->handles[slot]));
 }
 
 /* The next position of a cursor, and its bucket fetched ahead. */
@@ -34,7 +34,7 @@ static void advance(const struct items *it, struct items_cursor *cursor)
 {
 	cursor->done = !assoc_walk_next(&it->assoc, &cursor->position);
 	if (!cursor->done)
-		__builtin_prefetch(assoc_walk_bucket(&it->assoc, cursor->position));
+		prefetch(assoc_walk_bucket(&it->assoc, cursor->position));
 }
 
 static size_t walk_bucket(const struct items *it, uint64_t position, items_visit *visit, void *ctx,

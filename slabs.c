@@ -135,7 +135,6 @@ bool slabs_init(struct slabs *s, const struct slabs_config *config)
 		slabs_release(s);
 		return false;
 	}
-	vmem_prefer_huge(s->base, range_bytes(s));
 	return true;
 }
 

@@ -1,10 +1,9 @@
 /*
  * vmem.h - address space.
  *
- * Owns: reserving a range of addresses that costs nothing until it is
- * written to, and giving written parts back. All large tables (item memory,
- * hash index, page tables) are such ranges: they grow by being touched, so
- * growth never copies and never moves anything.
+ * Owns: reserving a range of addresses that costs nothing until it is written
+ * to. All large tables (item memory, hash index, page tables) are such ranges:
+ * they grow by being touched, so growth never copies and never moves anything.
  *
  * This is memory, not I/O: the calls to the system here are the same in kind
  * as those that malloc makes.
@@ -23,10 +22,5 @@
 void *vmem_reserve(size_t len);
 /* Give a range back. p may be NULL. */
 void vmem_release(void *p, size_t len);
-/* Give the memory, not the addresses, of a part back; it reads as zero then.
- * p and len are multiples of 4 KiB. */
-void vmem_discard(void *p, size_t len);
-/* Ask for large hardware pages in the range: a hint, no effect on what is read. */
-void vmem_prefer_huge(void *p, size_t len);
 
 #endif

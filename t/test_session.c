@@ -724,17 +724,17 @@ static size_t say(struct session *session, const char *input, char *out, size_t 
 
 START_TEST(replies_to_changes_wait_for_the_peer)
 {
-	struct fixture f;
+	static struct fixture server;
 	struct hold_queue holds;
 	char out[512];
 
-	fixture_init(&f);
-	fixture_open(&f);
+	fixture_init(&server);
+	fixture_open(&server);
 	hold_queue_init(&holds, 100);
 	hold_on_link(&holds, true);
-	f.engine.holds = &holds;
-	struct session *one = session_new(&f.engine, f.shared);
-	struct session *two = session_new(&f.engine, f.shared);
+	server.engine.holds = &holds;
+	struct session *one = session_new(&server.engine, server.shared);
+	struct session *two = session_new(&server.engine, server.shared);
 
 	ck_assert_uint_eq(say(one, "get k\r\n", out, sizeof(out)), 5); /* a read does not wait */
 	ck_assert_uint_eq(say(one, "set k 0 0 1\r\na\r\nget k\r\n", out, sizeof(out)), 0);
@@ -745,7 +745,7 @@ START_TEST(replies_to_changes_wait_for_the_peer)
 	ck_assert_str_eq(out, "VALUE k 0 1\r\na\r\nEND\r\n");
 	say(two, "set q 0 0 1 noreply\r\nb\r\n", out, sizeof(out));
 	ck_assert_int_eq(session_state(two), SESSION_READ); /* nothing to wait with */
-	hold_on_ack(&holds, f.hlc.last - 1, false);
+	hold_on_ack(&holds, server.hlc.last - 1, false);
 	ck_assert_int_eq(session_state(one), SESSION_READ);
 	ck_assert_int_eq(session_hold_result(one), HOLD_ACKED);
 	say(one, "", out, sizeof(out));
@@ -764,7 +764,7 @@ START_TEST(replies_to_changes_wait_for_the_peer)
 	ck_assert_int_eq(session_state(one), SESSION_HOLD);
 	session_free(one); /* in the middle of it */
 	ck_assert_uint_eq(holds.waiting, 0);
-	fixture_close(&f);
+	fixture_close(&server);
 }
 END_TEST
 

@@ -83,7 +83,7 @@ struct sim_config {
 	int drift_ppm[SIM_HOSTS];
 	size_t memory_bytes[SIM_HOSTS], item_bytes_max[SIM_HOSTS];
 	size_t repl_buffer_bytes, repl_tombstones_bytes;
-	int repl_timeout_ms;
+	int repl_timeout_ms, repl_ack_ms;
 	uint32_t start_us[SIM_HOSTS];
 	uint32_t value_len_max, chunk_max, delay_us_max, connect_us_max, turn_us_max;
 	size_t pipe_bytes;
@@ -125,7 +125,8 @@ const char *op_name(int type);
 	X(lost_cleared) X(tomb_lost) X(sweep_dropped) X(sweep_dropped_unacked)               \
 	X(touch_by_walk) X(conflict_lost) X(conflict_won) X(stale_ignored)                   \
 	X(rule3_drop) X(not_storable) X(barrier_ignored) X(tomb_hides) X(touch_ignored)      \
-	X(echo_exempt) X(acked_writes_checked) X(quiet)
+	X(echo_exempt) X(acked_writes_checked) X(quiet) X(held) X(held_acked) X(held_refused)       \
+	X(held_timeout) X(held_unlinked)
 enum coverage {
 #define X(id) COV_##id,
 	SIM_COVERAGE_TABLE(X)
@@ -204,6 +205,7 @@ struct awaited {
 	uint64_t floor; /* it may not show an older version */
 };
 #define SIM_AWAITED 1024
+#define SIM_WRITES 64
 
 struct client {
 	struct session *session;
@@ -214,6 +216,14 @@ struct client {
 	struct awaited awaited[SIM_AWAITED]; /* a ring */
 	unsigned awaited_head, awaited_tail;
 	bool scheduled;
+	/* repl_ack: changes whose reply is held back until the peer has them */
+	struct {
+		uint8_t key;
+		struct state_order order;
+	} writes[SIM_WRITES];
+	int write_count;
+	bool held;
+	int64_t held_since_us;
 };
 
 /* A frame that was delivered and whose effect is not accounted for yet. */
@@ -242,6 +252,7 @@ struct host {
 	int64_t tick_at_us, down_until_us, stop_at_us;
 	bool dial_next;
 	struct client clients[SIM_CLIENTS];
+	struct client *running; /* whose commands are being executed */
 	char key_texts[SIM_KEYS][KEY_BYTES_MAX + 1];
 	struct key keys[SIM_KEYS]; /* with this node's hashes */
 	/* oracle */
@@ -393,6 +404,8 @@ void clients_flush(struct host *h);
 void check_change(void *ctx, const struct change *change);
 void check_reset(struct host *h); /* a new daemon: it has seen nothing */
 void check_host(struct host *h);  /* after every event that touched it */
+/* P9: the peer said that it has what this client changed. */
+void check_acked_writes(struct host *h, const struct client *c);
 void check_quiet(struct sim *s, struct host *a, struct host *b);
 void check_frame_out(struct sim *s, struct wire *w, int side, const struct frame *f);
 void check_frame_in(struct sim *s, struct wire *w, int side, const struct frame *f);

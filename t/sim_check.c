@@ -211,6 +211,18 @@ static void cover_conflict(struct host *h, const struct ghost *g)
 		sim_cover(h->sim, COV_conflict_lost);
 }
 
+static void note_write(struct host *h, int key, const struct change *c)
+{
+	struct client *client = h->running;
+
+	if (!client || c->cause != CAUSE_CLIENT)
+		return;
+	if (client->write_count == SIM_WRITES) /* the newest ones matter most */
+		client->write_count--;
+	client->writes[client->write_count].key = (uint8_t)key;
+	client->writes[client->write_count++].order = c->order;
+}
+
 static void on_remove(struct host *h, int key, const struct change *c)
 {
 	struct ghost *g = &h->ghosts[key];
@@ -302,6 +314,7 @@ void check_change(void *ctx, const struct change *c)
 				sim_cover(s, COV_flush_fired_apart);
 		}
 	} else if (key >= 0) {
+		note_write(h, key, c);
 		if (c->kind == CHANGE_REMOVE)
 			on_remove(h, key, c);
 		else
@@ -484,6 +497,7 @@ static void settle_touch(struct host *h, const struct frame *f)
 	if (!held || item_is_tomb(held) || held->version != f->order.version) {
 		sim_cover(h->sim, COV_touch_ignored);
 		if ((!held || held->version < f->order.version) &&
+		    h->ghosts[f->key].gone_evicted < f->order.version && /* its tombstone may be gone */
 		    state_order_cmp(&h->ghosts[f->key].app, &f->order) < 0)
 			refused(h, f);
 		return;
@@ -514,6 +528,27 @@ static void settle_ack(struct host *h, const struct frame *f, uint32_t from)
 			continue;
 		sim_fail(s, "P9", "%c acknowledged %" PRIu64 " but never had k%d v=%" PRIu64 " t%d of %c",
 		         'A' + p->id, f->version, k, order.version, order.touches, 'A' + h->id);
+	}
+}
+
+void check_acked_writes(struct host *h, const struct client *c)
+{
+	struct sim *s = h->sim;
+	struct host *p = host_by_incarnation(s, h->peer_incarnation);
+
+	for (int i = 0; p && i < c->write_count; i++) {
+		int k = c->writes[i].key;
+		const struct ghost *g = &p->ghosts[k];
+		uint64_t version = c->writes[i].order.version;
+		if (state_order_cmp(&g->app, &c->writes[i].order) >= 0 || barrier_of(p) >= version ||
+		    g->gone_evicted >= version || g->gone_bound >= version)
+			continue;
+		/* or its own node has removed it again meanwhile */
+		const struct item *held = state_of(h, k);
+		if (!held || item_is_tomb(held) || held->version != version)
+			continue;
+		sim_fail(s, "P9", "%c tells a client that %c has k%d v=%" PRIu64 ", which it has not", 'A' + h->id,
+		         'A' + p->id, k, version);
 	}
 }
 

@@ -23,6 +23,7 @@
 
 #define OUT_BYTES_MAX (8u << 20)
 #define TIGHT_MEMORY_BYTES (16u << 20)
+#define HOLD_SLACK_MS 200
 
 /* A command being made. */
 struct command_text {
@@ -277,7 +278,37 @@ static void take_output(struct sim *s, struct client *c, int limit)
 		sim_fail(s, "CLIENT", "%zu reply bytes that nobody understands", c->out_len);
 }
 
-static void give_bytes(struct sim *s, struct client *c, const uint8_t *data, size_t len)
+/* Whether replies still wait for the peer; what ended a wait must be true. */
+static bool is_held(struct host *h, struct client *c)
+{
+	static const enum coverage ends[HOLD_RESULT_COUNT] = {
+	        [HOLD_ACKED] = COV_held_acked,
+	        [HOLD_REFUSED] = COV_held_refused,
+	        [HOLD_TIMEOUT] = COV_held_timeout,
+	        [HOLD_UNLINKED] = COV_held_unlinked,
+	};
+	struct sim *s = h->sim;
+	bool held = session_state(c->session) == SESSION_HOLD;
+
+	if (held && !c->held) {
+		c->held_since_us = s->now_us;
+		sim_cover(s, COV_held);
+	} else if (held && s->now_us > c->held_since_us + (h->settings.repl_ack_ms + HOLD_SLACK_MS) * INT64_C(1000)) {
+		sim_fail(s, "HOLD", "%c holds a reply back for longer than repl_ack", 'A' + h->id);
+	} else if (!held && c->held) {
+		enum hold_result result = session_hold_result(c->session);
+		sim_cover(s, ends[result]);
+		if (result == HOLD_ACKED)
+			check_acked_writes(h, c);
+	}
+	if (!held)
+		c->write_count = 0;
+	c->held = held;
+	return held;
+}
+
+/* One receive; how much it took. */
+static size_t give_bytes(struct client *c, const uint8_t *data, size_t len)
 {
 	struct iovec iov[4];
 	int n = session_body_iov(c->session, iov, ARRAY_LEN(iov));
@@ -289,9 +320,8 @@ static void give_bytes(struct sim *s, struct client *c, const uint8_t *data, siz
 		memcpy(copy, data, len);
 		session_input(c->session, copy, len);
 		free(copy);
-		return;
+		return len;
 	}
-	(void)s;
 	size_t done = 0;
 	for (int i = 0; i < n && done < len; i++) {
 		size_t piece = iov[i].iov_len < len - done ? iov[i].iov_len : len - done;
@@ -299,8 +329,7 @@ static void give_bytes(struct sim *s, struct client *c, const uint8_t *data, siz
 		done += piece;
 	}
 	session_body_received(c->session, done);
-	if (done < len)
-		give_bytes(s, c, data + done, len - done);
+	return done;
 }
 
 static void resume(struct sim *s, struct client *c)
@@ -316,21 +345,23 @@ static void resume(struct sim *s, struct client *c)
 		sim_fail(s, "CLIENT", "a session that never gets on (%s)", session_state_name(c->session));
 }
 
-static void feed(struct host *h, struct client *c, const uint8_t *data, size_t len, bool whole)
+/* Give it bytes until it holds a reply back; how many it took. */
+static size_t feed(struct host *h, struct client *c, const uint8_t *data, size_t len, bool whole)
 {
 	struct sim *s = h->sim;
+	size_t done = 0;
 
-	while (len && !sim_failed(s)) {
-		size_t n = whole || prng_below(&s->net, 2) ? len : 1 + (size_t)prng_below(&s->net, len);
-		give_bytes(s, c, data, n);
-		data += n;
-		len -= n;
+	h->running = c;
+	while (done < len && !sim_failed(s) && !is_held(h, c)) {
+		size_t left = len - done;
+		size_t n = whole || prng_below(&s->net, 2) ? left : 1 + (size_t)prng_below(&s->net, left);
+		done += give_bytes(c, data + done, n);
 		resume(s, c);
-		if (session_state(c->session) == SESSION_CLOSE) {
+		if (session_state(c->session) == SESSION_CLOSE)
 			sim_fail(s, "CLIENT", "%c closes a session that did nothing wrong", 'A' + h->id);
-			return;
-		}
 	}
+	h->running = NULL;
+	return done;
 }
 
 /* ---- replies of what was not executed alone ------------------------------------------------ */
@@ -516,17 +547,6 @@ static void drop_taken(struct client *c)
 	c->in_off = c->in_len = 0;
 }
 
-static void give_all(struct host *h, struct client *c)
-{
-	feed(h, c, c->in + c->in_off, c->in_len - c->in_off, prng_below(&h->sim->net, 2));
-	c->in_off = c->in_len;
-	drop_taken(c);
-	take_output(h->sim, c, INT_MAX);
-	session_settle(c->session);
-	sim_trace(h->sim, c->out, c->out_len);
-	read_replies(h, c);
-}
-
 static void schedule_client(struct host *h, int index)
 {
 	struct sim *s = h->sim;
@@ -539,6 +559,20 @@ static void schedule_client(struct host *h, int index)
 	                        .generation = h->incarnation});
 }
 
+static void give_all(struct host *h, struct client *c)
+{
+	bool whole = prng_below(&h->sim->net, 2);
+
+	c->in_off += feed(h, c, c->in + c->in_off, c->in_len - c->in_off, whole);
+	drop_taken(c);
+	take_output(h->sim, c, INT_MAX);
+	session_settle(c->session);
+	sim_trace(h->sim, c->out, c->out_len);
+	read_replies(h, c);
+	if (c->in_len > c->in_off || c->awaited_tail != c->awaited_head || is_held(h, c))
+		schedule_client(h, (int)(c - h->clients));
+}
+
 void client_event(struct host *h, int index)
 {
 	struct sim *s = h->sim;
@@ -549,15 +583,19 @@ void client_event(struct host *h, int index)
 		return;
 	host_turn(h);
 	size_t left = c->in_len - c->in_off;
-	if (left && session_state(c->session) == SESSION_READ) {
+	if (!is_held(h, c) && left && session_state(c->session) == SESSION_READ) {
 		size_t n = 1 + (size_t)prng_below(&s->net, left < 64 ? 8 : left / 4);
 		n = n < left ? n : left;
-		give_bytes(s, c, c->in + c->in_off, n);
-		c->in_off += n;
+		h->running = c;
+		c->in_off += give_bytes(c, c->in + c->in_off, n);
+		h->running = NULL;
 		drop_taken(c);
 	}
+	h->running = c;
 	if (session_state(c->session) == SESSION_YIELD)
 		session_resume(c->session);
+	h->running = NULL;
+	is_held(h, c);
 	take_output(s, c, (int)prng_below(&s->net, 3)); /* or leave it for later */
 	session_settle(c->session);
 	read_replies(h, c);
@@ -623,8 +661,9 @@ void client_op(struct host *h, const struct op *op)
 		fill(h, c, op);
 	} else if (op->type == OP_TOUCHES) {
 		touch_often(h, c, op);
-	} else if (busy || (op->flags & OPF_DRIBBLE)) {
-		sim_cover(h->sim, COV_dribbled);
+	} else if (busy || (op->flags & OPF_DRIBBLE) || h->settings.repl_ack_ms) {
+		if (busy || (op->flags & OPF_DRIBBLE))
+			sim_cover(h->sim, COV_dribbled);
 		queue_command(h, c, op);
 	} else {
 		execute(h, c, op);

@@ -121,6 +121,7 @@ static void choose_link(struct gen *g, struct sim_config *c, int profile)
 	c->repl_tombstones_bytes = 1u << 20;
 	if (profile == 4 || chance(g, 60))
 		c->repl_tombstones_bytes = (size_t)range(g, 1, 300);
+	c->repl_ack_ms = chance(g, 25) ? (int)range(g, 1, chance(g, 50) ? 20 : 1000) : 0;
 	if (profile == 5) { /* long walks */
 		c->repl_buffer_bytes = (size_t)range(g, 100, 600);
 		c->pipe_bytes = pipes[below(g, 2)];
@@ -427,9 +428,10 @@ void plan_print_config(const struct sim_config *c)
 	printf("keys %d, -x on%s%s%s, offsets %" PRId64 "/%" PRId64 " ms, drift %d/%d ppm, start %u/%u us\n",
 	       c->keys, c->dial[0] ? " A" : "", c->dial[1] ? " B" : "", c->pester ? " C (pesters)" : "",
 	       c->offset_ms[0], c->offset_ms[1], c->drift_ppm[0], c->drift_ppm[1], c->start_us[0], c->start_us[1]);
-	printf("memory %zu/%zu KiB, -I %zu/%zu, values to %u, repl_buffer %zu, repl_tombstones %zu, timeout %d ms\n",
+	printf("memory %zu/%zu KiB, -I %zu/%zu, values to %u, repl_buffer %zu, repl_tombstones %zu, timeout %d ms, ack %d\n",
 	       c->memory_bytes[0] >> 10, c->memory_bytes[1] >> 10, c->item_bytes_max[0], c->item_bytes_max[1],
-	       c->value_len_max, c->repl_buffer_bytes, c->repl_tombstones_bytes, c->repl_timeout_ms);
+	       c->value_len_max, c->repl_buffer_bytes, c->repl_tombstones_bytes, c->repl_timeout_ms,
+	       c->repl_ack_ms);
 	printf("chunks to %u, delay to %u us, connects %u us, turns %u us, pipe %zu bytes%s\n", c->chunk_max,
 	       c->delay_us_max, c->connect_us_max, c->turn_us_max, c->pipe_bytes, c->exact ? ", frame by frame" : "");
 }

@@ -184,6 +184,7 @@ static void host_settings(struct host *h)
 	set->repl_buffer_bytes = c->repl_buffer_bytes;
 	set->repl_tombstones_bytes = c->repl_tombstones_bytes;
 	set->repl_timeout_ms = c->repl_timeout_ms;
+	set->repl_ack_ms = c->repl_ack_ms;
 }
 
 void host_start(struct host *h)

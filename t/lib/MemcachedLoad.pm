@@ -17,21 +17,22 @@ our @EXPORT = qw(writer reader load_items item_value count_good);
 
 # ---- bulk --------------------------------------------------------------------
 
-# The value that load_items gives to key number n: its size is always the same.
+# The value that load_items gives to key number n: the number, with zeros in front.
 sub item_value
 {
 	my ($n, $len) = @_;
-	return substr sprintf('%d.', $n) x ($len / 2 + 1), 0, $len;
+	return sprintf "%0${len}d", $n;
 }
 
-# Store keys prefix0 .. prefix(count-1), noreply, in large pipelined batches.
+# Store keys prefix0 .. prefix(count-1), noreply, in large pipelined batches. A
+# batch is one sprintf: Perl does nothing per key.
 sub load_items
 {
 	my ($n, $prefix, $count, $len) = @_;
 	my $c = $n->client(60);
 	for (my $i = 0; $i < $count; $i += 2000) {
 		my $last = $i + 1999 < $count ? $i + 1999 : $count - 1;
-		$c->put(join '', map { "set $prefix$_ 0 0 $len noreply\r\n" . item_value($_, $len) . "\r\n" } $i .. $last)
+		$c->put(sprintf "set $prefix%d 0 0 $len noreply\r\n%0${len}d\r\n" x ($last - $i + 1), map { ($_, $_) } $i .. $last)
 			or croak 'connection lost while loading';
 	}
 	$c->cmd('version') =~ /^VERSION/ or croak 'no answer after loading';
@@ -47,18 +48,21 @@ sub count_good
 	my $batch = 100;
 	for (my $i = 0; $i < $count; $i += $batch * 20) {
 		my @starts = grep { $_ < $count } map { $i + $_ * $batch } 0 .. 19;
-		my @ranges = map { [$_, $_ + $batch < $count ? $_ + $batch - 1 : $count - 1] } @starts;
-		$c->put(join '', map { my $r = $_; 'get' . join('', map { " $prefix$_" } $r->[0] .. $r->[1]) . "\r\n" } @ranges);
-		for my $r (@ranges) {
-			my $want = join('', map { "VALUE $prefix$_ 0 $len\r\n" . item_value($_, $len) . "\r\n" } $r->[0] .. $r->[1]) . "END\r\n";
-			# The usual case is one comparison; the other is counted key by key.
-			my $text = $c->read_values . "END\r\n";
-			if ($text eq $want) {
-				$good += $r->[1] - $r->[0] + 1;
-				next;
-			}
-			my $found = MemcachedPair::Client::parse_values($text);
-			$good += grep { my $f = $found->{"$prefix$_"}; $f && $f->{value} eq item_value($_, $len) } $r->[0] .. $r->[1];
+		my ($ask, $want) = ('', '');
+		for my $from (@starts) {
+			my @numbers = $from .. ($from + $batch < $count ? $from + $batch : $count) - 1;
+			$ask .= sprintf 'get' . " $prefix%d" x @numbers . "\r\n", @numbers;
+			$want .= sprintf "VALUE $prefix%d 0 $len\r\n%0${len}d\r\n" x @numbers . "END\r\n", map { ($_, $_) } @numbers;
+		}
+		$c->put($ask);
+		my $got = $c->until_ends(scalar @starts);
+		# The usual case is one comparison; the other is counted key by key.
+		if ($got eq $want) {
+			$good += $starts[-1] + $batch < $count ? @starts * $batch : $count - $i;
+			next;
+		}
+		while ($got =~ /^VALUE \Q$prefix\E(\d+) 0 $len\r\n(\d+)\r$/mg) {
+			$good++ if $2 eq item_value($1, $len);
 		}
 	}
 	return $good;

@@ -876,6 +876,27 @@ sub until_end
 		});
 }
 
+# The replies to so many pipelined gets whose values contain no END.
+sub until_ends
+{
+	my ($self, $count) = @_;
+	my ($seen, $at) = (0, 0);
+	return $self->input_until(
+		sub {
+			while ($seen < $count) {
+				my $end = index $self->{in}, "END\r\n", $at;
+				if ($end < 0) {
+					my $rest = length($self->{in}) - 4;
+					$at = $rest if $rest > $at;
+					return;
+				}
+				$at = $end + 5;
+				$seen++;
+			}
+			return substr $self->{in}, 0, $at, "";
+		});
+}
+
 # What has come in after a request whose replies end in a `version` (which is
 # added, and cut off): all bytes, whatever they are. undef: closed meanwhile.
 my $fence = qr/VERSION [^\r\n]*\r\n\z/;

@@ -227,6 +227,44 @@ sub tight_loop
 	$_->kill9 for $one, $two;
 }
 
+# While apart, one side is filled far beyond its memory, so that most of what it
+# wrote and deleted is pushed out before the other has heard of it. What was
+# overwritten or deleted is a miss then, or the newest, on both; never what it was.
+for my $tombstones (16, 4096) {
+	my ($one, $two, $net) = pair_with_network('-m', '8', '-o', "repl_tombstones=$tombstones");
+	my $name = "pushed out while apart, $tombstones KiB of tombstones";
+	for my $sides ([$one, $two], [$two, $one]) {
+		my ($x, $y) = @$sides;
+		my $round = "$name, " . $x->name;
+		my @kinds = qw(over gone twice);
+		write_ok($x, { map { $_ => "old $round" } @kinds }, "$round: keys");
+		both_show($one, $two, { map { $_ => "old $round" } @kinds }, "$round, before");
+		$net->mode('refuse');
+		alone_ok($_, $round) for $one, $two;
+		write_ok($x, { over => "new $round", gone => undef, twice => "first $round" }, "$round: written");
+		my $c = $x->client(30);
+		my $evicted = $x->stat('evictions');
+		for my $i (1 .. 20) {
+			$c->talk(join '', map { sprintf "set fill%d_%d 0 0 1000 noreply\r\n%s\r\n", $i, $_, 'f' x 1000 } 1 .. 1000);
+		}
+		cmp_ok($x->stat('evictions'), '>', $evicted + 1000, "$round: more than it can hold");
+		write_ok($x, { twice => "second $round" }, "$round: written again");
+		$net->mode('pass');
+		pair_again($one, $two, $round);
+		my @wrong;
+		for my $n ($one, $two) {
+			for my $kind (@kinds) {
+				my $got = $n->c->mget(named($kind));
+				my %may = ("new $round" => $kind eq 'over', "second $round" => $kind eq 'twice');
+				push @wrong, map { $n->name . " $_: $got->{$_}{value}" } grep { !$may{ $got->{$_}{value} } } sort keys %$got;
+			}
+		}
+		all_ok(\@wrong, "$round: nothing old came back");
+		is(scalar(grep { $x->get($_) } named('twice')), $each, "$round: the newest is there");
+	}
+	$_->kill9 for $one, $two;
+}
+
 # A node that lost its memory deletes keys that it does not hold: they are deleted
 # where they are.
 {

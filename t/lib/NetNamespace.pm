@@ -41,13 +41,17 @@ my $queue_max = 20_000;
 
 # ---- the two hosts -------------------------------------------------------------
 
+my @system_dirs = qw(/sbin /usr/sbin /bin /usr/bin);
+
+sub has_tool { my ($tool) = @_; return grep { -x "$_/$tool" } split(/:/, $ENV{PATH} || ''), @system_dirs }
+
 # What is missing, in words, or undef.
 sub why_not
 {
 	return 'needs root' if $> != 0;
 	return 'needs Linux' if $^O ne 'linux';
 	for my $tool (qw(ip unshare nsenter)) {
-		return "needs $tool" if !grep { -x "$_/$tool" } split(/:/, $ENV{PATH} || ''), qw(/sbin /usr/sbin /bin /usr/bin);
+		return "needs $tool" if !has_tool($tool);
 	}
 	return 'needs /dev/net/tun' if !-c '/dev/net/tun';
 	return;
@@ -58,7 +62,7 @@ sub new
 {
 	my ($class) = @_;
 	my $self = bless { hold => {}, seconds => 10 * slow_factor() }, $class;
-	$ENV{PATH} = join ':', $ENV{PATH} || (), qw(/sbin /usr/sbin /bin /usr/bin);
+	$ENV{PATH} = join ':', $ENV{PATH} || (), @system_dirs;
 	$self->{hold}{$_} = $self->hold_namespace for qw(a b);
 	$self->start_wire;
 	for my $host (qw(a b)) {
@@ -109,7 +113,9 @@ sub binary_on
 	my $path = tmp_dir() . "/memcached-$host";
 	if (!-e $path) {
 		open my $fh, '>', $path or croak "$path: $!";
-		printf $fh "#!/bin/sh\nexec nsenter -t %d -n '%s' \"\$@\"\n", $self->{hold}{$host}{pid}, binary();
+		# A test that is killed takes its daemons with it, or they would hold the namespace.
+		my $mortal = has_tool('setpriv') ? 'setpriv --pdeathsig KILL ' : '';
+		printf $fh "#!/bin/sh\nexec %snsenter -t %d -n '%s' \"\$@\"\n", $mortal, $self->{hold}{$host}{pid}, binary();
 		close $fh or croak "$path: $!";
 		chmod 0755, $path or croak "$path: $!";
 	}

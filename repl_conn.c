@@ -46,6 +46,8 @@ void repl_conn_close(struct repl_conn *c, bool keep_output)
 	c->in.part_len = 0;
 	if (!keep_output)
 		repl_out_release(&c->out);
+	if (c->state == CONN_PROMISED)
+		repl_shake_broken(c->repl);
 	c->state = CONN_CLOSING;
 	c->deadline_ms = c->repl->now->mono_ms + REPL_CLOSE_MS;
 }

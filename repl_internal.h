@@ -177,7 +177,7 @@ struct repl_peer {
 
 /* Section 4. */
 struct repl_lost {
-	bool contact;    /* there was a hand-shake: removals may concern a peer */
+	bool contact;    /* another node was answered: removals may concern a peer */
 	uint64_t below;  /* lost_below: what arriving states are held against */
 	uint64_t unsent; /* the part of it that the present link has not been told: SWEEP */
 	uint64_t former; /* the highest version settled with former peers */
@@ -289,6 +289,8 @@ void repl_shake_ask(struct repl_conn *c); /* send our line */
 void repl_shake_line(struct repl_conn *c, enum wire_line line, const char *text);
 /* Look again at connections whose answer waits for another one. */
 void repl_shake_deferred(struct repl *r);
+/* A promise came to nothing: a node without a past is one again. */
+void repl_shake_broken(struct repl *r);
 /* c is the link from now on. */
 void repl_link_up(struct repl_conn *c);
 /* The link is no more; its connection, if still open, closes. */

@@ -177,9 +177,11 @@ static struct repl_conn *conn_in(const struct repl *r, enum conn_state state, co
 	return NULL;
 }
 
+/* From the answer on, what is removed here concerns the other side. */
 static void promise(struct repl_conn *c)
 {
 	c->state = CONN_PROMISED;
+	c->repl->lost.contact = true;
 	set_deadline(c, REPL_PROMISE_MS);
 	send_hello(c);
 }
@@ -232,6 +234,12 @@ static void answer(struct repl_conn *c)
 			repl_conn_close(promised, false);
 		promise(c);
 	}
+}
+
+void repl_shake_broken(struct repl *r)
+{
+	if (!r->peer.known)
+		r->lost = (struct repl_lost){.contact = false};
 }
 
 void repl_shake_deferred(struct repl *r)

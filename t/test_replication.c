@@ -1001,10 +1001,20 @@ START_TEST(the_first_frame_is_begin)
 	struct script s = {.len = 0};
 
 	add_hello(&s, 5, a, 1);
+	tell(x, &s);
+	for (int i = 0; i < 20000; i++) {
+		char key[32];
+		snprintf(key, sizeof(key), "a key to be removed %d", i);
+		del(a, key);
+	}
+	ck_assert_uint_gt(number(a, "tombs_lost"), 0);
+	ck_assert_uint_gt(repl_lost_below(a->repl), 0);
+	s.len = 0;
 	add_control(&s, WIRE_MARK, 1, 0);
 	tell(x, &s);
 	ck_assert(stranger_is_closed(x));
 	ck_assert_uint_eq(number(a, "links"), 0);
+	/* nothing is left of what a stranger made this node believe */
 	ck_assert_uint_eq(repl_lost_below(a->repl), 0);
 }
 END_TEST

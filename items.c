@@ -447,7 +447,8 @@ static enum change_kind amend_expiry(struct items *it, struct item *i, const str
 		assert(a->order->version == i->version);
 		i->touches = a->order->touches;
 		i->exptime = a->order->exptime;
-		i->bits &= ~ITEM_TOUCHED;
+		/* The peer has this version, and made the state what it is now. */
+		i->bits &= ~(uint32_t)(ITEM_TOUCHED | ITEM_OWN);
 	} else {
 		i->exptime = a->exptime;
 		kind = touch_own(it, i, own_version);

@@ -51,7 +51,7 @@ static const struct suboption suboptions[] = {
         {"repl_timeout", SUB_INT, FIELD(repl_timeout_ms), 100, 3600000, 1,
          "MS: a peer silent for longer is dead (default 5000)"},
         {"repl_ack", SUB_INT, FIELD(repl_ack_ms), 0, 3600000, 1,
-         "MS: reply to writes once the peer has them (default: off)"},
+         "MS: reply to writes once the peer has them (0: off)"},
         {"repl_drain", SUB_INT, FIELD(repl_drain_ms), 0, 3600000, 1,
          "MS: wait for the peer at SIGTERM (default 5000)"},
         {"repl_max_skew", SUB_INT64, FIELD(repl_max_skew_ms), 1, 3153600000, 1000,

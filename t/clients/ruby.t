@@ -20,7 +20,7 @@ plan skip_all => 'Dalli is not installed' if $? || $version !~ /^(\d+)\.(\d+)/;
 my $speaks_meta = $1 > 3 || $1 == 3 && $2 >= 2;
 
 my ($one, $two) = pair(args => ['-m', '64']);
-my $serves_meta = $one->c->cmd('mn') eq 'MN';
+my $serves_meta = $one->c->cmd('mg none') eq 'EN';
 my $binary = $one->client;
 $binary->put("\x80\x0b" . "\0" x 22);
 my $serves_binary = eval { ($binary->bytes(1) || '') eq "\x81" };

@@ -1,10 +1,10 @@
 /*
  * daemon.h - what a process does to become a server: background, identity,
- * limits, pid file.
+ * limits, pid file; the file of the shared secret (daemon_secret.c).
  *
  * Must not know: sockets, libevent, the node.
  *
- * Layer 6. Covered by: t/options.t.
+ * Layer 6. Covered by: t/options.t, t/security.t.
  */
 #ifndef DAEMON_H
 #define DAEMON_H
@@ -26,6 +26,10 @@ enum daemon_side {
 	DAEMON_PARENT,   /* this one is to exit with *exit_code */
 	DAEMON_FAILED
 };
+
+/* Read repl_secret_file, if there is one, into repl_link_key: 0, or an exit code
+ * and error. First of all, as whoever started the process. */
+int daemon_read_secret(struct settings *s, char error[DAEMON_ERROR_BYTES]);
 
 void daemon_init(struct daemon *d, const struct settings *settings);
 /* With -d: fork. The parent waits here until the child called daemon_started()

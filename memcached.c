@@ -10,6 +10,7 @@
  */
 #include "compat.h"
 #include "daemon.h"
+#include "hmac.h"
 #include "net.h"
 #include "node.h"
 #include "settings.h"
@@ -71,6 +72,7 @@ static int serve(const struct settings *settings, struct daemon *daemon)
 		return exit_code;
 	}
 	struct node *node = node_new(settings, net_env(net), &log, net_now(net), entropy, &node_error);
+	hmac_wipe(entropy, sizeof(entropy));
 	if (node)
 		exit_code = net_run(net, node, &hooks);
 	else
@@ -81,12 +83,17 @@ static int serve(const struct settings *settings, struct daemon *daemon)
 	return exit_code;
 }
 
-static int start(const struct settings *settings)
+static int start(struct settings *settings)
 {
 	struct daemon daemon;
 	char error[DAEMON_ERROR_BYTES];
 	int exit_code;
 
+	exit_code = daemon_read_secret(settings, error);
+	if (exit_code) {
+		fprintf(stderr, "%s\n", error);
+		return exit_code;
+	}
 	daemon_init(&daemon, settings);
 	switch (daemon_detach(&daemon, &exit_code)) {
 	case DAEMON_PARENT:

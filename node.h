@@ -25,9 +25,9 @@
 
 struct node;
 
-/* entropy: 40 random bytes (hash seed, replication). log and env are borrowed,
+/* entropy: random bytes (hash seed, replication). log and env are borrowed,
  * settings is copied. NULL and *error (static) when memory cannot be had. */
-#define NODE_ENTROPY_BYTES 40
+#define NODE_ENTROPY_BYTES (16 + REPL_ENTROPY_BYTES)
 struct node *node_new(const struct settings *settings, const struct node_env *env, struct log *log,
                       const struct now *now, const uint8_t entropy[NODE_ENTROPY_BYTES], const char **error);
 void node_free(struct node *n);

@@ -73,23 +73,50 @@ void repl_conn_junk(struct repl_conn *c, const char *error)
 			    held_back);
 }
 
-/* The port is for one peer. Many connections that say nothing must not keep it
- * out: the oldest of them goes. */
+/* Whether two connections come from one host: their addresses up to the port. */
+static bool same_host(const struct repl_conn *a, const struct repl_conn *b)
+{
+	const char *end_a = strrchr(a->addr, ':'), *end_b = strrchr(b->addr, ':');
+	size_t len_a = end_a ? (size_t)(end_a - a->addr) : strlen(a->addr);
+	size_t len_b = end_b ? (size_t)(end_b - b->addr) : strlen(b->addr);
+
+	return len_a == len_b && memcmp(a->addr, b->addr, len_a) == 0;
+}
+
+/* How gladly a connection is given up for a new one; 0: it is not. Of one host
+ * with many those go first, then those that have said least. */
+static int expendable(const struct repl *r, const struct repl_conn *c)
+{
+	int of_host = 0;
+
+	if (c->state != CONN_HEARING && c->state != CONN_PROVING && c->state != CONN_DEFERRED)
+		return 0;
+	for (const struct repl_conn *other = r->conns; other; other = other->next)
+		of_host += is_open(other) && same_host(c, other);
+	return 3 * of_host + (c->state == CONN_HEARING ? 2 : c->state == CONN_PROVING ? 1 : 0);
+}
+
+/* The port is for one peer. Many connections that say nothing, or nothing true,
+ * must not keep it out: the oldest of them goes, and that of the host with the
+ * most before others. */
 static bool make_place(struct repl *r)
 {
-	struct repl_conn *oldest = NULL;
-	int open = 0;
+	struct repl_conn *victim = NULL;
+	int open = 0, most = 1;
 
 	for (struct repl_conn *c = r->conns; c; c = c->next) {
+		int value = expendable(r, c);
 		open += is_open(c);
-		if (c->state == CONN_HEARING)
-			oldest = c; /* newest first */
+		if (value >= most) { /* the last of equals is the oldest */
+			victim = c;
+			most = value;
+		}
 	}
 	if (open < REPL_CONNS_MAX)
 		return true;
-	if (oldest)
-		repl_conn_close(oldest, false);
-	return oldest != NULL;
+	if (victim)
+		repl_conn_close(victim, false);
+	return victim != NULL;
 }
 
 struct repl_conn *repl_conn_open(struct repl *r, bool outgoing, const char *peer)
@@ -171,13 +198,22 @@ static size_t feed_line(struct repl_conn *c, const uint8_t *data, size_t len)
 	struct repl_in *in = &c->in;
 	char reason[WIRE_REASON_BYTES_MAX];
 	const char *error;
+	struct wire_hello hello;
 	size_t before = in->part_len, consumed = 0;
 	size_t added = part_add(in, WIRE_LINE_BYTES_MAX, data, len);
-	enum wire_line line = wire_line_decode(in->part, in->part_len, &c->hello, reason, &consumed, &error);
+	enum wire_line line = wire_line_decode(in->part, in->part_len, &hello, reason, &consumed, &error);
 
 	if (line == WIRE_LINE_MORE)
 		return added;
 	in->part_len = 0;
+	if (line == WIRE_LINE_PROOF) {
+		repl_shake_proof(c, in->part, consumed);
+		return consumed - before;
+	}
+	if (line == WIRE_LINE_HELLO) {
+		c->hello = hello;
+		repl_auth_said(&c->auth, c->outgoing ? AUTH_LISTENING : AUTH_CONNECTING, in->part, consumed);
+	}
 	repl_shake_line(c, line, line == WIRE_LINE_BAD ? error : reason);
 	return consumed > before ? consumed - before : added;
 }
@@ -243,7 +279,7 @@ static bool expects_line(const struct repl_conn *c, const uint8_t *data)
 {
 	if (c->state == CONN_PROMISED)
 		return (c->in.part_len ? c->in.part[0] : data[0]) == 'R';
-	return c->state == CONN_HEARING || c->state == CONN_ASKING;
+	return c->state == CONN_HEARING || c->state == CONN_PROVING || c->state == CONN_ASKING;
 }
 
 static void feed(struct repl_conn *c, const uint8_t *data, size_t len)

@@ -2,6 +2,7 @@
  * repl_internal.h - what the files of replication share. Not for others.
  *
  *   replication.c  life, role, timers, what the shell is to bring about
+ *   repl_auth.c    the proof of the shared secret
  *   repl_shake.c   opening lines, which connection becomes the link
  *   repl_conn.c    bytes of a connection: frames out of chunks, output
  *   repl_walk.c    sending: LIVE, WALK, overload, MARK, what ACK means
@@ -17,6 +18,7 @@
 
 #include "compat.h"
 #include "buf.h"
+#include "repl_auth.h"
 #include "repl_out.h"
 #include "repl_wire.h"
 #include "replication.h"
@@ -46,11 +48,13 @@
 /* ---- one connection ---------------------------------------------------------- */
 
 /*  HEARING --line--> PROMISED --BEGIN--> LINK      accepted by this node
- *     \--line--> DEFERRED --+ (the answer waits for another connection)
+ *     |\--line--> DEFERRED --+ (the answer waits for another connection)
+ *     +--line--> PROVING --proof--> as from HEARING (there is a shared secret)
  *  ASKING --line--> LINK                            made by this node
  *  any --> CLOSING --> GONE */
 enum conn_state {
 	CONN_HEARING,
+	CONN_PROVING,
 	CONN_ASKING,
 	CONN_DEFERRED,
 	CONN_PROMISED,
@@ -86,6 +90,7 @@ struct repl_conn {
 	bool outgoing;
 	char addr[REPL_ADDR_BYTES_MAX];
 	struct wire_hello hello; /* the other side's */
+	struct repl_auth auth;
 	int64_t deadline_ms;     /* of the state it is in; the link has none */
 	int64_t hello_ms;
 	uint64_t link_rx_at_hello; /* what the link had received then */
@@ -237,7 +242,8 @@ struct repl_logs {
 
 struct repl_self {
 	uint64_t node_id;
-	struct prng prng;  /* jitter, nonces, another origin */
+	struct prng prng;  /* jitter, another origin */
+	struct nonce_source nonces;
 	enum repl_role role;
 	bool waiting;      /* slave before its first copy: client ports are closed */
 	bool stopping;
@@ -287,6 +293,7 @@ bool repl_link_is_near(const struct repl *r);
 
 void repl_shake_ask(struct repl_conn *c); /* send our line */
 void repl_shake_line(struct repl_conn *c, enum wire_line line, const char *text);
+void repl_shake_proof(struct repl_conn *c, const uint8_t *line, size_t len);
 /* Look again at connections whose answer waits for another one. */
 void repl_shake_deferred(struct repl *r);
 /* A promise came to nothing: a node without a past is one again. */

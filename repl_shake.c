@@ -7,12 +7,29 @@
  * The side that connected speaks first; the other answers only if it is willing,
  * so an answer is a promise, and nothing of a node's state changes for a
  * connection that is refused. The answered side begins with BEGIN, which makes
- * the connection the link for the other one too. (A shared secret will put one
- * more line each way between answer and BEGIN.)
+ * the connection the link for the other one too.
+ *
+ * With a shared secret there is one more line each way, and the promise is the
+ * last of them:
+ *
+ *     connecting side                     listening side
+ *     REPL/1 ... auth=hmac  ---------->   HEARING
+ *     ASKING                <----------   REPL/1 ... auth=hmac    PROVING
+ *     PROOF <hex>           ---------->   right: judged as below
+ *     LINK                  <----------   PROOF <hex>             PROMISED
+ *     BEGIN                 ---------->   LINK
+ *
+ * Before the proof of the other side nothing is judged by what its line says but
+ * whether it is this very node and whether it has a secret at all; a connection
+ * without proof replaces nothing, keeps nobody waiting, and moves no clock. A
+ * wrong proof, a malformed one and anything else in its place get one and the
+ * same answer. The side that connected proves first: who only tries the port is
+ * given no proof to test guesses on.
  *
  * A line that this node judges, by what else there is:
  *
- *   own node-id, clock, auth           refused
+ *   own node-id, clock                 refused
+ *   a secret on one side only          refused
  *   a link to another node             refused
  *   a promise to another node          deferred: it is kept or not within REPL_PROMISE_MS
  *   a link to the same node-id:
@@ -51,6 +68,22 @@ static void put_line(struct repl_conn *c, const uint8_t *line, size_t len)
 	repl_out_commit(out, len);
 }
 
+static bool has_secret(const struct repl *r)
+{
+	return r->settings->repl_has_secret;
+}
+
+/* This node's part in the connection, and the other one's. */
+static enum auth_side our_side(const struct repl_conn *c)
+{
+	return c->outgoing ? AUTH_CONNECTING : AUTH_LISTENING;
+}
+
+static enum auth_side their_side(const struct repl_conn *c)
+{
+	return c->outgoing ? AUTH_LISTENING : AUTH_CONNECTING;
+}
+
 static void send_hello(struct repl_conn *c)
 {
 	struct repl *r = c->repl;
@@ -67,11 +100,27 @@ static void send_hello(struct repl_conn *c)
 		.items = gauges.item_count,
 		.maxitem = r->settings->item_bytes_max,
 		.origin = r->hlc->origin,
-		.auth = WIRE_AUTH_NONE,
+		.auth = has_secret(r) ? WIRE_AUTH_HMAC : WIRE_AUTH_NONE,
 	};
-	store_be64(h.nonce, prng_next(&r->self.prng));
-	store_be64(h.nonce + 8, prng_next(&r->self.prng));
-	put_line(c, line, wire_hello_encode(line, &h));
+	if (!nonce_next(&r->self.nonces, h.nonce)) {
+		repl_conn_close(c, false);
+		return;
+	}
+	size_t len = wire_hello_encode(line, &h);
+	repl_auth_said(&c->auth, our_side(c), line, len);
+	c->auth.links = r->counts.links;
+	put_line(c, line, len);
+}
+
+static void send_proof(struct repl_conn *c)
+{
+	uint8_t line[WIRE_LINE_BYTES_MAX], proof[WIRE_PROOF_BYTES];
+
+	if (!repl_auth_prove(&c->auth, c->repl->settings->repl_link_key, our_side(c), proof)) {
+		repl_conn_close(c, false);
+		return;
+	}
+	put_line(c, line, wire_proof_encode(line, proof));
 }
 
 static void set_deadline(struct repl_conn *c, int64_t ms)
@@ -149,6 +198,23 @@ static bool we_are_ahead(const struct repl *r, const struct wire_hello *h, char 
 	return true;
 }
 
+/* Before any proof. False: refused. */
+static bool may_be_peer(struct repl_conn *c)
+{
+	struct repl *r = c->repl;
+	bool theirs = c->hello.auth == WIRE_AUTH_HMAC;
+
+	if (c->hello.node_id == r->self.node_id)
+		refuse(c, "connected to itself: -x names this very daemon");
+	else if (theirs && !has_secret(r))
+		refuse(c, "the other side wants a shared secret and this node has none");
+	else if (!theirs && has_secret(r))
+		refuse(c, "this node wants a shared secret and the other side has none");
+	else
+		return true;
+	return false;
+}
+
 /* What no other connection has a part in. False: refused. */
 static bool is_acceptable(struct repl_conn *c)
 {
@@ -156,15 +222,11 @@ static bool is_acceptable(struct repl_conn *c)
 	const struct wire_hello *h = &c->hello;
 	char text[WIRE_REASON_BYTES_MAX];
 
-	if (h->node_id == r->self.node_id)
-		refuse(c, "connected to itself: -x names this very daemon");
-	else if (h->auth != WIRE_AUTH_NONE)
-		refuse(c, "the other side wants a shared secret and this node has none");
-	else if (repl_clock_ahead(r, h->clock, text, sizeof(text)) || we_are_ahead(r, h, text, sizeof(text)))
+	if (repl_clock_ahead(r, h->clock, text, sizeof(text)) || we_are_ahead(r, h, text, sizeof(text))) {
 		refuse(c, "%s", text);
-	else
-		return true;
-	return false;
+		return false;
+	}
+	return true;
 }
 
 /* ---- choosing --------------------------------------------------------------------- */
@@ -183,7 +245,17 @@ static void promise(struct repl_conn *c)
 	c->state = CONN_PROMISED;
 	c->repl->lost.contact = true;
 	set_deadline(c, REPL_PROMISE_MS);
-	send_hello(c);
+	if (has_secret(c->repl))
+		send_proof(c);
+	else
+		send_hello(c);
+}
+
+/* With a secret our line went out before the judgement. If there was a new link
+ * since, it may not be true any more: the other side has to come again. */
+static bool line_is_stale(const struct repl_conn *c)
+{
+	return has_secret(c->repl) && c->auth.links != c->repl->counts.links;
 }
 
 /* The other side has a second connection to us while there is a link to it. */
@@ -207,6 +279,10 @@ static void meet_link(struct repl_conn *c)
 		c->deadline_ms = c->hello_ms + REPL_PROBE_MS;
 		return;
 	}
+	if (line_is_stale(c)) {
+		repl_conn_close(c, false);
+		return;
+	}
 	repl_link_lost(r, "replaced by a new connection of the same node");
 	promise(c);
 }
@@ -218,7 +294,8 @@ static void answer(struct repl_conn *c)
 	struct repl_conn *promised = conn_in(r, CONN_PROMISED, c);
 	const struct repl_conn *asking = conn_in(r, CONN_ASKING, NULL);
 
-	assert(!c->outgoing && (c->state == CONN_HEARING || c->state == CONN_DEFERRED));
+	assert(!c->outgoing);
+	assert(c->state == CONN_DEFERRED || c->state == (has_secret(r) ? CONN_PROVING : CONN_HEARING));
 	if (!is_acceptable(c))
 		return;
 	if (r->link) {
@@ -229,6 +306,8 @@ static void answer(struct repl_conn *c)
 	} else if (asking && r->self.node_id < c->hello.node_id) {
 		c->state = CONN_DEFERRED;
 		c->deadline_ms = asking->deadline_ms + 1;
+	} else if (line_is_stale(c)) {
+		repl_conn_close(c, false);
 	} else {
 		if (promised)
 			repl_conn_close(promised, false);
@@ -265,18 +344,63 @@ static void answered(struct repl_conn *c)
 		repl_link_up(c);
 }
 
+/* The other side has said all that it has to say. */
+static void judge(struct repl_conn *c)
+{
+	if (c->outgoing)
+		answered(c);
+	else
+		answer(c);
+}
+
 static void heard_hello(struct repl_conn *c)
 {
 	struct repl *r = c->repl;
 
+	if ((c->state != CONN_ASKING && c->state != CONN_HEARING) || c->auth.asked) {
+		repl_conn_junk(c, "a second opening line");
+		return;
+	}
 	c->hello_ms = r->now->mono_ms;
 	c->link_rx_at_hello = r->link ? r->link->rx_bytes : 0;
-	if (c->state == CONN_ASKING)
-		answered(c);
-	else if (c->state == CONN_HEARING)
-		answer(c);
+	if (!may_be_peer(c))
+		return;
+	if (!has_secret(r)) {
+		judge(c);
+		return;
+	}
+	c->auth.asked = true;
+	if (c->outgoing) {
+		send_proof(c);
+	} else {
+		c->state = CONN_PROVING;
+		send_hello(c);
+	}
+}
+
+/* The proof of the other side is what comes next. */
+static bool proof_is_due(const struct repl_conn *c)
+{
+	return c->auth.asked && (c->state == CONN_ASKING || c->state == CONN_PROVING);
+}
+
+/* Why is nobody's business. */
+static void refuse_unproven(struct repl_conn *c)
+{
+	refuse(c, "the shared secret was not proved");
+}
+
+void repl_shake_proof(struct repl_conn *c, const uint8_t *line, size_t len)
+{
+	uint8_t proof[WIRE_PROOF_BYTES];
+
+	if (!proof_is_due(c))
+		repl_conn_junk(c, "a proof that nobody asked for");
+	else if (wire_proof_decode(line, len, proof) &&
+		 repl_auth_holds(&c->auth, c->repl->settings->repl_link_key, their_side(c), proof))
+		judge(c);
 	else
-		repl_conn_junk(c, "a second opening line");
+		refuse_unproven(c);
 }
 
 static void heard_refusal(struct repl_conn *c, const char *text)
@@ -300,6 +424,8 @@ void repl_shake_line(struct repl_conn *c, enum wire_line line, const char *text)
 		heard_hello(c);
 	} else if (line == WIRE_LINE_REFUSED && c->state != CONN_HEARING) {
 		heard_refusal(c, text);
+	} else if (proof_is_due(c)) {
+		refuse_unproven(c);
 	} else {
 		repl_conn_junk(c, line == WIRE_LINE_BAD ? text : "a refusal that nobody asked for");
 	}

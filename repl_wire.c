@@ -18,6 +18,8 @@
 #include "repl_wire.h"
 #include "util.h"
 
+#define PROOF_WORD "PROOF "
+
 _Static_assert(WIRE_HEAD_BYTES_MAX <= WIRE_LINE_BYTES_MAX, "one buffer serves both");
 
 struct frame_row {
@@ -118,6 +120,16 @@ static const char *check_fields(const struct wire_frame *f)
 	return NULL;
 }
 
+/* A key may hold any byte, but one that is not printed in base64 must not end a
+ * word or a line: no client could have given it, and none could read an answer
+ * that holds it. */
+static const char *check_key(const uint8_t *key, size_t len, uint8_t bits)
+{
+	if (bits & WIRE_STATE_BINKEY)
+		return NULL;
+	return memchr(key, ' ', len) || memchr(key, '\n', len) ? "key with a blank that is not marked so" : NULL;
+}
+
 enum wire_status wire_frame_decode(const uint8_t *data, size_t len, size_t body_max, struct wire_frame *out,
                                    size_t *consumed, const char **error)
 {
@@ -154,6 +166,9 @@ enum wire_status wire_frame_decode(const uint8_t *data, size_t len, size_t body_
 		return WIRE_BAD;
 	if (len < fixed + key_len)
 		return WIRE_MORE;
+	*error = type == WIRE_ITEM ? check_key(data + fixed, key_len, out->bits) : NULL;
+	if (*error)
+		return WIRE_BAD;
 	out->key = key_len ? data + fixed : NULL;
 	out->key_len = (uint8_t)key_len;
 	*consumed = fixed + key_len;
@@ -312,14 +327,23 @@ static bool is_printable(const uint8_t *data, size_t len)
 	return true;
 }
 
+bool wire_proof_decode(const uint8_t *line, size_t len, uint8_t proof[WIRE_PROOF_BYTES])
+{
+	size_t word_len = sizeof(PROOF_WORD) - 1;
+
+	return len == word_len + 2 * WIRE_PROOF_BYTES + 1 && line[len - 1] == '\n' &&
+	       memcmp(line, PROOF_WORD, word_len) == 0 &&
+	       parse_hex((const char *)line + word_len, 2 * WIRE_PROOF_BYTES, proof, WIRE_PROOF_BYTES);
+}
+
 enum wire_line wire_line_decode(const uint8_t *data, size_t len, struct wire_hello *hello,
                                 char reason[WIRE_REASON_BYTES_MAX], size_t *consumed, const char **error)
 {
 	if (len == 0)
 		return WIRE_LINE_MORE;
-	bool refused = starts_like(data, len, "REFUSED ");
+	bool refused = starts_like(data, len, "REFUSED "), proof = starts_like(data, len, PROOF_WORD);
 	*error = "not a line of this protocol";
-	if (!refused && !starts_like(data, len, "REPL/"))
+	if (!refused && !proof && !starts_like(data, len, "REPL/"))
 		return WIRE_LINE_BAD;
 	size_t within = len < WIRE_LINE_BYTES_MAX ? len : WIRE_LINE_BYTES_MAX;
 	const uint8_t *end = memchr(data, '\n', within);
@@ -334,6 +358,11 @@ enum wire_line wire_line_decode(const uint8_t *data, size_t len, struct wire_hel
 		int text_len = line_len > 8 ? (int)(line_len - 8) : 0;
 		snprintf(reason, WIRE_REASON_BYTES_MAX, "%.*s", text_len, (const char *)data + 8);
 		return WIRE_LINE_REFUSED;
+	}
+	*error = "malformed proof";
+	if (proof) {
+		uint8_t bytes[WIRE_PROOF_BYTES];
+		return wire_proof_decode(data, line_len + 1, bytes) ? WIRE_LINE_PROOF : WIRE_LINE_BAD;
 	}
 	*error = "another version of the link's protocol";
 	if (!starts_like(data, line_len, "REPL/1 "))
@@ -361,6 +390,16 @@ size_t wire_refusal_encode(uint8_t *out, const char *reason)
 {
 	assert(*reason && !strchr(reason, '\n'));
 	int len = snprintf((char *)out, WIRE_LINE_BYTES_MAX, "REFUSED %.*s\n", WIRE_REASON_BYTES_MAX - 1, reason);
+	assert(len > 0 && len < WIRE_LINE_BYTES_MAX);
+	return (size_t)len;
+}
+
+size_t wire_proof_encode(uint8_t *out, const uint8_t proof[WIRE_PROOF_BYTES])
+{
+	char hex[2 * WIRE_PROOF_BYTES];
+
+	format_hex(hex, proof, WIRE_PROOF_BYTES);
+	int len = snprintf((char *)out, WIRE_LINE_BYTES_MAX, PROOF_WORD "%.*s\n", (int)sizeof(hex), hex);
 	assert(len > 0 && len < WIRE_LINE_BYTES_MAX);
 	return (size_t)len;
 }

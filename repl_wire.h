@@ -5,7 +5,9 @@
  * what is well formed. Numbers are big-endian.
  *
  *   line    REPL/1 <id> origin=.. seen=<id>:<v> clock=.. wall=.. items=..
- *           maxitem=.. auth=none|hmac nonce=..\n      or      REFUSED <reason>\n
+ *           maxitem=.. auth=none|hmac nonce=..\n
+ *           REFUSED <reason>\n
+ *           PROOF <hex>\n
  *   frame   type (1) | body length (4) | body
  *
  * Must not know: items, connections, what a frame is for.
@@ -30,6 +32,7 @@
 #define WIRE_LINE_BYTES_MAX 512
 #define WIRE_REASON_BYTES_MAX 256
 #define WIRE_NONCE_BYTES 16
+#define WIRE_PROOF_BYTES 32
 #define WIRE_KEY_BYTES_MAX 250
 
 enum wire_type {
@@ -102,15 +105,19 @@ enum wire_line {
 	WIRE_LINE_MORE,
 	WIRE_LINE_HELLO,
 	WIRE_LINE_REFUSED,
+	WIRE_LINE_PROOF,
 	WIRE_LINE_BAD
 };
 
 /* One line from the front of data. HELLO fills *hello, REFUSED fills reason
- * (printable, terminated), BAD points *error to how. */
+ * (printable, terminated), BAD points *error to how; wire_proof_decode() reads
+ * the line of PROOF. */
 enum wire_line wire_line_decode(const uint8_t *data, size_t len, struct wire_hello *hello,
                                 char reason[WIRE_REASON_BYTES_MAX], size_t *consumed, const char **error);
-/* Both write at most WIRE_LINE_BYTES_MAX bytes and return the length. */
+bool wire_proof_decode(const uint8_t *line, size_t len, uint8_t proof[WIRE_PROOF_BYTES]);
+/* These write at most WIRE_LINE_BYTES_MAX bytes and return the length. */
 size_t wire_hello_encode(uint8_t *out, const struct wire_hello *hello);
 size_t wire_refusal_encode(uint8_t *out, const char *reason);
+size_t wire_proof_encode(uint8_t *out, const uint8_t proof[WIRE_PROOF_BYTES]);
 
 #endif

@@ -49,7 +49,7 @@ static bool has_address(const struct repl *r)
 }
 
 struct repl *repl_new(const struct settings *settings, struct items *items, struct hlc *hlc,
-		      const struct now *now, struct log *log, const uint8_t random[24])
+		      const struct now *now, struct log *log, const uint8_t random[REPL_ENTROPY_BYTES])
 {
 	struct repl *r = calloc(1, sizeof(*r));
 
@@ -63,6 +63,7 @@ struct repl *repl_new(const struct settings *settings, struct items *items, stru
 	uint64_t id = load_be64(random);
 	r->self.node_id = id ? id : 1;
 	r->self.prng.state = load_be64(random + 16);
+	memcpy(r->self.nonces.key, random + 24, sizeof(r->self.nonces.key));
 	uint16_t origin = load_be64(random + 8) & VERSION_ORIGIN_MAX;
 	hlc->origin = origin ? origin : 1;
 	hlc->standalone = false;
@@ -249,6 +250,7 @@ static int64_t conn_due_ms(const struct repl_conn *c)
 {
 	switch (c->state) {
 	case CONN_HEARING:
+	case CONN_PROVING:
 	case CONN_ASKING:
 	case CONN_DEFERRED:
 	case CONN_PROMISED:

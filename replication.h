@@ -36,6 +36,7 @@
 #include "settings.h"
 #include "stats.h"
 
+#define REPL_ENTROPY_BYTES 56
 #define REPL_CONNS_MAX 8 /* the link, a successor, and strangers being refused */
 
 struct repl;
@@ -55,11 +56,13 @@ struct repl_wants {
 	bool drained;         /* after repl_stop(): nothing left to wait for */
 };
 
-/* Create. All pointers are borrowed. random: 24 bytes of entropy from the shell
- * (node-id, origin, nonce); deterministic in the simulator. Sets hlc's origin.
+/* Create. All pointers are borrowed. random: entropy from the shell (node-id,
+ * origin, jitter, and 32 bytes that nobody can guess: the nonces come from them);
+ * deterministic in the simulator. Sets hlc's origin.
  * Does not attach itself to items: node.c wires the observer. */
 struct repl *repl_new(const struct settings *settings, struct items *items, struct hlc *hlc,
-                      const struct now *now, struct log *log, const uint8_t random[24]);
+                      const struct now *now, struct log *log,
+                      const uint8_t random[REPL_ENTROPY_BYTES]);
 void repl_free(struct repl *r);
 
 const struct repl_wants *repl_wants(const struct repl *r);

@@ -456,7 +456,7 @@ static bool parse_words(struct settings_parse *p, int argc, char **argv)
 /* Rules about several options at once. */
 static bool check_together(struct settings_parse *p)
 {
-	const struct settings *s = p->s;
+	struct settings *s = p->s;
 
 	if (s->item_bytes_max > s->memory_bytes_max / 2)
 		return settings_fail(p, EXIT_BAD_USAGE,
@@ -464,6 +464,10 @@ static bool check_together(struct settings_parse *p)
 	if (s->repl_peer[0] && s->repl_port == 0)
 		return settings_fail(p, EXIT_BAD_USAGE,
 		                     "-X 0 (any free port) cannot be used with -x: the peer's port is not known");
+	if (s->repl_accept == REPL_ACCEPT_PEER && !s->repl_peer[0])
+		return settings_fail(p, EXIT_BAD_USAGE, "repl_accept=peer needs -x: it accepts that host only");
+	if (s->repl_accept == REPL_ACCEPT_DEFAULT)
+		s->repl_accept = s->repl_peer[0] && !s->repl_secret_file[0] ? REPL_ACCEPT_PEER : REPL_ACCEPT_ANY;
 	if (s->repl_tombstones_bytes > s->memory_bytes_max / 2)
 		return settings_fail(p, EXIT_BAD_USAGE, "repl_tombstones cannot be more than 1/2 of memory max.");
 	return true;

@@ -16,6 +16,7 @@
 #define SETTINGS_H
 
 #include "compat.h"
+#include "hmac.h"
 
 #define LISTEN_ADDRS_MAX 64
 #define SETTINGS_PATH_MAX 1024
@@ -32,6 +33,13 @@ enum protocol_choice {
 struct listen_addr {
 	char host[256]; /* "" = any address */
 	int port;       /* -1 = use -p */
+};
+
+/* Who may connect to the link port. */
+enum repl_accept {
+	REPL_ACCEPT_DEFAULT, /* gone after settings_parse() */
+	REPL_ACCEPT_ANY,
+	REPL_ACCEPT_PEER /* the addresses of repl_peer */
 };
 
 struct settings {
@@ -76,6 +84,10 @@ struct settings {
 	char repl_peer[256];              /* -x host, "" none */
 	int repl_port;                    /* -X, default 11212; 0 = ephemeral when listening */
 	char repl_listen[256];            /* -o repl_listen=ADDR; "" = the addresses of -l */
+	enum repl_accept repl_accept;     /* -o repl_accept=any|peer */
+	char repl_secret_file[SETTINGS_PATH_MAX]; /* -o repl_secret_file=PATH, "" none */
+	bool repl_has_secret;             /* the shell has read it, ... */
+	uint8_t repl_link_key[HMAC_BYTES]; /* ... and this was made of it: repl_auth.h */
 	int repl_queue;                   /* -q, accepted for repcached's sake: shown as repcached_qi_free */
 	size_t repl_buffer_bytes;         /* -o repl_buffer=MiB, default 64 */
 	size_t repl_tombstones_bytes;     /* -o repl_tombstones=KiB; 0 = 1 % of -m, at least 1 MiB */

@@ -22,7 +22,9 @@ enum sub_kind {
 	SUB_INT,   /* int */
 	SUB_INT64, /* int64_t */
 	SUB_SIZE,  /* size_t */
-	SUB_ADDR   /* char[256] */
+	SUB_ADDR,  /* char[256] */
+	SUB_PATH,  /* char[SETTINGS_PATH_MAX] */
+	SUB_ACCEPT /* enum repl_accept */
 };
 
 struct suboption {
@@ -58,6 +60,10 @@ static const struct suboption suboptions[] = {
          "SECONDS: refuse a peer with a clock ahead of it (86400)"},
         {"repl_listen", SUB_ADDR, FIELD(repl_listen), 0, 0, 0,
          "ADDR: listen for the peer here (default: as -l)"},
+        {"repl_accept", SUB_ACCEPT, FIELD(repl_accept), 0, 0, 0,
+         "any|peer: who may connect to it (peer: the host of -x)"},
+        {"repl_secret_file", SUB_PATH, FIELD(repl_secret_file), 0, 0, 0,
+         "PATH: the link is for those who know its content"},
 };
 
 /* Known from memcached; this server has nothing that they could change. */
@@ -73,7 +79,7 @@ static const char *const without_effect[] = {
         "no_drop_privileges", "relaxed_privileges",
 };
 
-#define SUBOPTION_BYTES_MAX 300
+#define SUBOPTION_BYTES_MAX (SETTINGS_PATH_MAX + 64)
 
 static bool set_number(struct settings_parse *p, const struct suboption *o, const char *value)
 {
@@ -109,9 +115,31 @@ static bool set_address(struct settings_parse *p, const struct suboption *o, con
 	return true;
 }
 
+static bool set_path(struct settings_parse *p, const struct suboption *o, const char *value)
+{
+	if (!value || !*value)
+		return settings_fail(p, EXIT_BAD_VALUE, "Missing file for %s", o->name);
+	if (!settings_text((char *)p->s + o->offset, SETTINGS_PATH_MAX, value))
+		return settings_fail(p, EXIT_BAD_VALUE, "%s: the path is too long", o->name);
+	return true;
+}
+
+static bool set_accept(struct settings_parse *p, const struct suboption *o, const char *value)
+{
+	assert(o->offset == FIELD(repl_accept));
+	if (value && !strcmp(value, "any"))
+		p->s->repl_accept = REPL_ACCEPT_ANY;
+	else if (value && !strcmp(value, "peer"))
+		p->s->repl_accept = REPL_ACCEPT_PEER;
+	else
+		return settings_fail(p, EXIT_BAD_VALUE, "%s is any or peer, not \"%s\"", o->name,
+		                     value ? value : "");
+	return true;
+}
+
 static bool apply_suboption(struct settings_parse *p, const struct suboption *o, const char *value)
 {
-	assert(o->kind <= SUB_ADDR);
+	assert(o->kind <= SUB_ACCEPT);
 	switch (o->kind) {
 	case SUB_TRUE:
 		*(bool *)((char *)p->s + o->offset) = true;
@@ -121,6 +149,10 @@ static bool apply_suboption(struct settings_parse *p, const struct suboption *o,
 		return true;
 	case SUB_ADDR:
 		return set_address(p, o, value);
+	case SUB_PATH:
+		return set_path(p, o, value);
+	case SUB_ACCEPT:
+		return set_accept(p, o, value);
 	case SUB_INT:
 	case SUB_INT64:
 	case SUB_SIZE:

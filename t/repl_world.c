@@ -82,7 +82,7 @@ void world_free(struct world *w)
 struct host *host_start(struct world *w, int i, int peer)
 {
 	struct host *h = &w->hosts[i];
-	uint8_t random[24];
+	uint8_t random[REPL_ENTROPY_BYTES];
 
 	ck_assert(!h->repl);
 	size_t tombs = h->settings.repl_tombstones_bytes;
@@ -94,8 +94,10 @@ struct host *host_start(struct world *w, int i, int peer)
 		.tomb_bytes_max = tombs ? tombs : 1 << 20,
 		.hash_seed = prng_next(&w->prng),
 	};
-	for (size_t n = 0; n < sizeof(random); n++)
+	for (size_t n = 0; n < 24; n++)
 		random[n] = (uint8_t)prng_next(&w->prng);
+	for (size_t n = 24; n < sizeof(random); n++)
+		random[n] = (uint8_t)(random[n - 24] ^ n); /* nonces need to differ, no more */
 	snprintf(h->settings.repl_peer, sizeof(h->settings.repl_peer), "%s", peer < 0 ? "" : "A");
 	if (peer >= 0)
 		h->settings.repl_peer[0] = (char)('A' + peer);
@@ -370,6 +372,16 @@ struct wire *stranger(struct world *w, int i)
 		return NULL;
 	struct wire *x = wire_new(w, -1, i);
 	x->conn[1] = repl_conn_open(w->hosts[i].repl, false, "a stranger");
+	if (!x->conn[1])
+		wire_free(x);
+	return x->used ? x : NULL;
+}
+
+struct wire *stranger_called(struct world *w, int i)
+{
+	struct wire *x = wire_new(w, -1, i);
+
+	x->conn[1] = repl_conn_open(w->hosts[i].repl, true, "a stranger");
 	if (!x->conn[1])
 		wire_free(x);
 	return x->used ? x : NULL;

@@ -82,6 +82,8 @@ int wire_count(const struct world *w);
 void drop_all(struct world *w, bool told);
 /* A stranger on the link port of host i; bytes for it. The conn or NULL. */
 struct wire *stranger(struct world *w, int i);
+/* The same, but it is host i that has connected to the stranger. */
+struct wire *stranger_called(struct world *w, int i);
 void stranger_says(struct world *w, struct wire *s, const void *data, size_t len);
 /* What the stranger received, up to now. */
 const uint8_t *stranger_heard(const struct wire *s, size_t *len);

@@ -25,7 +25,7 @@ static const struct wire_frame frames[] = {
          .flags = 0xdeadbeef,
          .value_len = 100},
         {.type = WIRE_ITEM, .key_len = 1, .key = (const uint8_t *)"x", .order = {1, 0, 0}},
-        {.type = WIRE_ITEM, .key_len = 250, .key = key250, .order = {VERSION_MAX, 255, UINT32_MAX}, .value_len = 3000},
+        {.type = WIRE_ITEM, .bits = WIRE_STATE_BINKEY, .key_len = 250, .key = key250, .order = {VERSION_MAX, 255, UINT32_MAX}, .value_len = 3000},
         {.type = WIRE_TOMB, .key_len = 5, .key = (const uint8_t *)"tomb!", .order = {99, 1, 1}},
         {.type = WIRE_TOMB, .key_len = 250, .key = key250, .order = {99, 1, 1}},
         {.type = WIRE_TOUCH, .key_len = 2, .key = (const uint8_t *)"tt", .order = {12345, 3, 4}},
@@ -284,6 +284,61 @@ START_TEST(hello_cut_anywhere)
 }
 END_TEST
 
+/* Any byte may be in a key, but one that can end a word only where it is said. */
+START_TEST(frame_keys)
+{
+	static const char *const keys[] = {"a b", "a\nb", " ", "\n", "a\r", "\t", "a\001b", "\377"};
+
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		struct wire_frame f = {.type = WIRE_ITEM, .order.version = 1}, got;
+		uint8_t out[WIRE_HEAD_BYTES_MAX];
+		size_t consumed;
+		f.key = (const uint8_t *)keys[i];
+		f.key_len = (uint8_t)strlen(keys[i]);
+		bool ends_word = strpbrk(keys[i], " \n");
+		size_t len = wire_frame_encode(out, &f);
+		ck_assert_int_eq(decode(out, len, &got, &consumed), ends_word ? WIRE_BAD : WIRE_OK);
+		f.bits = WIRE_STATE_BINKEY;
+		len = wire_frame_encode(out, &f);
+		ck_assert_int_eq(decode(out, len, &got, &consumed), WIRE_OK);
+		f.bits = 0;
+		f.type = WIRE_TOMB;
+		len = wire_frame_encode(out, &f);
+		ck_assert_int_eq(decode(out, len, &got, &consumed), WIRE_OK);
+	}
+}
+END_TEST
+
+START_TEST(proof_round_trip)
+{
+	uint8_t proof[WIRE_PROOF_BYTES], got[WIRE_PROOF_BYTES], line[WIRE_LINE_BYTES_MAX];
+	struct wire_hello h;
+	char reason[WIRE_REASON_BYTES_MAX];
+	size_t consumed = 0;
+
+	for (size_t i = 0; i < sizeof(proof); i++)
+		proof[i] = (uint8_t)(7 * i);
+	size_t len = wire_proof_encode(line, proof);
+	ck_assert_uint_eq(len, 6 + 64 + 1);
+	for (size_t cut = 0; cut < len; cut++)
+		ck_assert_int_eq(line_of((char *)line, cut, &h, reason, &consumed), WIRE_LINE_MORE);
+	ck_assert_int_eq(line_of((char *)line, len, &h, reason, &consumed), WIRE_LINE_PROOF);
+	ck_assert_uint_eq(consumed, len);
+	ck_assert(wire_proof_decode(line, len, got));
+	ck_assert_mem_eq(got, proof, sizeof(proof));
+	line[len - 1] = '0'; /* one digit more, one less, none, no digit */
+	line[len] = '\n';
+	ck_assert_int_eq(line_of((char *)line, len + 1, &h, reason, &consumed), WIRE_LINE_BAD);
+	line[len - 2] = '\n';
+	ck_assert_int_eq(line_of((char *)line, len - 1, &h, reason, &consumed), WIRE_LINE_BAD);
+	ck_assert_int_eq(line_of("PROOF \n", 7, &h, reason, &consumed), WIRE_LINE_BAD);
+	wire_proof_encode(line, proof);
+	line[10] = 'g';
+	ck_assert_int_eq(line_of((char *)line, len, &h, reason, &consumed), WIRE_LINE_BAD);
+	ck_assert(!wire_proof_decode(line, len, got));
+}
+END_TEST
+
 static const char *const bad_lines[] = {
         "\n",
         "REPL\n",
@@ -297,6 +352,8 @@ static const char *const bad_lines[] = {
         "set k 0 0 1\r\n",
         "stats replication\n",
         "REFUSEDx\n",
+        "PROOFx\n",
+        "PROVE\n",
         "REPL/1 0000000000000000 origin=7 seen=0000000000000001:99 clock=1 wall=1 items=3 maxitem=1 auth=none "
         "nonce=000102030405060708090a0b0c0d0e0f\n",
         "REPL/1 00112233445566ff origin=0 seen=0000000000000001:99 clock=1 wall=1 items=3 maxitem=1 auth=none "
@@ -414,7 +471,9 @@ int main(void)
 	tcase_add_test(f, frame_cap_is_early);
 	tcase_add_loop_test(f, frame_random, 0, 4);
 	tcase_add_test(f, frame_names);
+	tcase_add_test(f, frame_keys);
 	tcase_add_test(l, hello_round_trip);
+	tcase_add_test(l, proof_round_trip);
 	tcase_add_test(l, hello_cut_anywhere);
 	tcase_add_loop_test(l, line_bad, 0, (int)ARRAY_LEN(bad_lines));
 	tcase_add_test(l, line_too_long);

@@ -288,16 +288,16 @@ START_TEST(u9_partition)
 	put(a, "gone", "1");
 	run(&w, 1);
 	del(b, "gone");
-	put(a, "only a", "a");
-	put(b, "only b", "b");
+	put(a, "only-a", "a");
+	put(b, "only-b", "b");
 	del(a, "k3");
 	w.refuse = false;
 	run(&w, 1500);
 	settle(&w, 0, 1);
 	ck_assert_int_eq(wire_count(&w), 1);
 	both_have(a, b, "both", "newer");
-	both_have(a, b, "only a", "a");
-	both_have(a, b, "only b", "b");
+	both_have(a, b, "only-a", "a");
+	both_have(a, b, "only-b", "b");
 	none_has(a, b, "gone");
 	none_has(a, b, "k3");
 	/* what was settled did not travel again */
@@ -752,7 +752,7 @@ START_TEST(lost_tombstones_sweep)
 		snprintf(key, sizeof(key), "k%d", i);
 		del(a, key);
 	}
-	put(b, "b only", "1"); /* newer than nothing that was lost: must go or stay on both */
+	put(b, "b-only", "1"); /* newer than nothing that was lost: must go or stay on both */
 	run(&w, 5);
 	put(b, "young", "1");
 	ck_assert_uint_gt(repl_lost_below(a->repl), 0);
@@ -765,7 +765,7 @@ START_TEST(lost_tombstones_sweep)
 	ck_assert_int_eq(count_many(a, "k", 400), 100);
 	ck_assert_int_eq(count_many(b, "k", 400), 100);
 	both_have(a, b, "young", "1");
-	ck_assert_int_eq(find(a, "b only") != NULL, find(b, "b only") != NULL);
+	ck_assert_int_eq(find(a, "b-only") != NULL, find(b, "b-only") != NULL);
 	ck_assert_uint_ge(number(b, "swept"), 250);
 	ck_assert_uint_ge(number(a, "haves_sent"), 100);
 	ck_assert_uint_eq(number(a, "walks_lost"), 1);
@@ -813,7 +813,7 @@ START_TEST(three_daemons_taking_turns)
 	settle(&w, 0, 2);
 	both_have(a, c, "k", "old");
 	del(c, "k");
-	put(c, "from c", "1");
+	put(c, "from-c", "1");
 	settle(&w, 0, 2);
 	ck_assert_uint_eq(number(a, "tombstones"), 0);
 	host_kill(&w, 2, true);
@@ -827,7 +827,7 @@ START_TEST(three_daemons_taking_turns)
 	tell(x, &s);
 	ck_assert_ptr_null(find(a, "k"));
 	ck_assert_uint_eq(number(a, "refused"), 1);
-	ck_assert_str_eq(get(a, "from c"), "1");
+	ck_assert_str_eq(get(a, "from-c"), "1");
 }
 END_TEST
 

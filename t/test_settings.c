@@ -172,6 +172,19 @@ START_TEST(suboptions)
 	ck_assert_int_eq(s.hash_power, 20);
 	ck_assert(s.maxconns_fast);
 	parse_ok("-o ~");
+	/* who may connect to the link port */
+	parse_ok("-X 11212");
+	ck_assert_int_eq(s.repl_accept, REPL_ACCEPT_ANY);
+	parse_ok("-x db2");
+	ck_assert_int_eq(s.repl_accept, REPL_ACCEPT_PEER);
+	parse_ok("-x db2 -o repl_accept=any");
+	ck_assert_int_eq(s.repl_accept, REPL_ACCEPT_ANY);
+	parse_ok("-x db2 -o repl_secret_file=/etc/link-secret");
+	ck_assert_int_eq(s.repl_accept, REPL_ACCEPT_ANY);
+	ck_assert_str_eq(s.repl_secret_file, "/etc/link-secret");
+	ck_assert(!s.repl_has_secret);
+	parse_ok("-x db2 -o repl_secret_file=/etc/link-secret,repl_accept=peer");
+	ck_assert_int_eq(s.repl_accept, REPL_ACCEPT_PEER);
 }
 END_TEST
 
@@ -230,6 +243,10 @@ static const struct {
         {"-o repl_buffer=0", 1, "repl_buffer must be between 1 and 65536"},
         {"-o repl_timeout=x", 1, "repl_timeout needs a number, not \"x\""},
         {"-o repl_listen=", 1, "Missing address for repl_listen"},
+        {"-o repl_secret_file", 1, "Missing file for repl_secret_file"},
+        {"-o repl_accept=some", 1, "repl_accept is any or peer, not \"some\""},
+        {"-o repl_accept", 1, "repl_accept is any or peer, not \"\""},
+        {"-X 11212 -o repl_accept=peer", 64, "repl_accept=peer needs -x: it accepts that host only"},
         {"-o repl_tombstones=65536", 64, "repl_tombstones cannot be more than 1/2 of memory max."},
         {"-l 1.2.3.4:http", 71, "Invalid port number: \"http\""},
         {"-l 1.2.3.4:70000", 71, "Invalid port number: \"70000\""},

@@ -403,7 +403,8 @@ void check_frame_out(struct sim *s, struct wire *w, int side, const struct frame
 	struct host *h = &s->hosts[w->host[side]];
 
 	know_peer(s, h, w->incarnation[1 - side]);
-	s->frames[f->type != WIRE_MARK && f->type != WIRE_ACK]++;
+	if (w == net_link(s))
+		s->frames[f->type != WIRE_MARK && f->type != WIRE_ACK]++;
 	if (f->type == WIRE_ACK)
 		check_ack_out(s, h, f);
 	sim_trace_u64(s, (uint64_t)f->type << 56 ^ f->order.version ^ f->version);

@@ -86,6 +86,53 @@ bool net_addr_equal(const struct net_addr *a, const struct net_addr *b)
 	       in6(a)->sin6_scope_id == in6(b)->sin6_scope_id;
 }
 
+/* The address without what IPv6 may have put around one of IPv4. */
+static bool as_in4(const struct net_addr *addr, uint32_t *out)
+{
+	if (addr->u.sa.sa_family == AF_INET) {
+		*out = ntohl(in4(addr)->sin_addr.s_addr);
+		return true;
+	}
+	if (addr->u.sa.sa_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&in6(addr)->sin6_addr))
+		return false;
+	memcpy(out, in6(addr)->sin6_addr.s6_addr + 12, sizeof(*out));
+	*out = ntohl(*out);
+	return true;
+}
+
+bool net_addr_is_any(const struct net_addr *addr)
+{
+	uint32_t v4;
+
+	if (as_in4(addr, &v4))
+		return v4 == 0;
+	return addr->u.sa.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&in6(addr)->sin6_addr);
+}
+
+bool net_addr_is_loopback(const struct net_addr *addr)
+{
+	uint32_t v4;
+
+	if (as_in4(addr, &v4))
+		return v4 >> 24 == 127;
+	return addr->u.sa.sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&in6(addr)->sin6_addr);
+}
+
+bool net_addr_same_host(const struct net_addr *a, const struct net_addr *b)
+{
+	uint32_t v4_a, v4_b;
+
+	if (net_addr_is_loopback(a) || net_addr_is_loopback(b))
+		return net_addr_is_loopback(a) && net_addr_is_loopback(b);
+	if (as_in4(a, &v4_a) || as_in4(b, &v4_b))
+		return as_in4(a, &v4_a) && as_in4(b, &v4_b) && v4_a == v4_b;
+	if (a->u.sa.sa_family != AF_INET6 || b->u.sa.sa_family != AF_INET6)
+		return false;
+	uint32_t scope_a = in6(a)->sin6_scope_id, scope_b = in6(b)->sin6_scope_id;
+	return !memcmp(&in6(a)->sin6_addr, &in6(b)->sin6_addr, sizeof(in6(a)->sin6_addr)) &&
+	       (scope_a == scope_b || !scope_a || !scope_b);
+}
+
 bool net_addr_local(int fd, struct net_addr *out)
 {
 	*out = (struct net_addr){.len = sizeof(out->u.storage)};

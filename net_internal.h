@@ -6,6 +6,8 @@
  *   net_conn.c   client connections
  *   net_link.c   the link: its port and its bytes
  *   net_dial.c   the link: an attempt to connect to the peer
+ *   net_guard.c  the link: who may connect to its port
+ *   net_lookup.c the addresses of a host
  *   net_addr.c   socket addresses as text
  *
  * One turn of the loop: callbacks (each moves a bounded number of bytes), then
@@ -28,6 +30,7 @@
 #define NET_RECV_BYTES (64 * 1024)
 #define NET_LISTENERS_MAX 256
 #define NET_ADDR_TEXT_BYTES 160
+#define NET_LOOKUP_ADDRS_MAX 16
 #define NET_EXIT_OS_ERROR 71
 
 /* A circular list; an element that is on no list points to itself. */
@@ -141,6 +144,10 @@ void net_addr_stat(const struct net_addr *addr, const char *unix_path, char out[
 int net_addr_port(const struct net_addr *addr);
 void net_addr_set_port(struct net_addr *addr, int port);
 bool net_addr_equal(const struct net_addr *a, const struct net_addr *b);
+bool net_addr_is_any(const struct net_addr *addr);
+bool net_addr_is_loopback(const struct net_addr *addr);
+/* Whatever the ports; all of loopback is one host. */
+bool net_addr_same_host(const struct net_addr *a, const struct net_addr *b);
 bool net_addr_local(int fd, struct net_addr *out);
 bool net_addr_peer(int fd, struct net_addr *out);
 
@@ -184,12 +191,36 @@ const struct net_listeners *net_link_listeners(const struct net_link *link);
 /* Take connections or, while there are no descriptors, leave them waiting. */
 void net_link_accept(struct net_link *link, bool take);
 
+/* net_lookup.c: one at a time; no answer: count 0 and a reason. done may be called
+ * within net_lookup_start(). */
+struct net_lookup;
+typedef void net_lookup_done(void *ctx, const struct net_addr *addrs, int count, const char *reason);
+struct net_lookup *net_lookup_new(struct net *net, net_lookup_done *done, void *ctx);
+void net_lookup_free(struct net_lookup *l);
+void net_lookup_start(struct net_lookup *l, const char *host, int port); /* gives up a running one */
+void net_lookup_stop(struct net_lookup *l);
+bool net_lookup_running(const struct net_lookup *l);
+/* End of a turn: free what could not be freed in a callback. */
+void net_lookup_reap(struct net_lookup *l);
+
+/* net_guard.c: a connection is offered, and admitted at once, later or never (then
+ * it is closed). host is borrowed. */
+struct net_guard;
+typedef void net_guard_admit(void *ctx, int fd);
+struct net_guard *net_guard_new(struct net *net, const char *host, net_guard_admit *admit, void *ctx);
+void net_guard_free(struct net_guard *g);
+void net_guard_offer(struct net_guard *g, int fd);
+void net_guard_stop(struct net_guard *g); /* who waits is closed */
+void net_guard_reap(struct net_guard *g);
+
 /* net_dial.c: one attempt at a time. done is called once per attempt, never
  * inside net_dial_start(): with a connected socket, or with -1 and a reason. */
 struct net_dial;
 typedef void net_dial_done(void *ctx, int fd, const char *reason);
 struct net_dial *net_dial_new(struct net *net, net_dial_done *done, void *ctx);
 void net_dial_free(struct net_dial *d);
+/* The addresses that this node listens on, borrowed. */
+void net_dial_from(struct net_dial *d, const struct net_addr *sources, int count);
 void net_dial_start(struct net_dial *d, const char *host, int port); /* gives up a running one */
 void net_dial_stop(struct net_dial *d);
 /* End of a turn: free what could not be freed in a callback. */

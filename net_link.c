@@ -16,7 +16,7 @@
  *  [L1] at most READ_BYTES_PER_TURN and SEND_BYTES_PER_TURN per connection
  *  [L2] a connection that replication does not want to read has no read event
  *
- * Covered by: t/pair.t, t/sigstop.t, t/third.t.
+ * Covered by: t/pair.t, t/sigstop.t, t/third.t, t/security.t.
  */
 #include "compat.h"
 #include "net_internal.h"
@@ -49,6 +49,7 @@ struct net_link {
 	struct net *net;
 	struct net_list conns;
 	struct net_dial *dial;
+	struct net_guard *guard; /* NULL: whoever connects is let in */
 	struct net_listeners listeners;
 	struct net_addr addrs[LINK_ADDRS_MAX]; /* to listen on, resolved at start */
 	int addr_count;
@@ -128,12 +129,19 @@ static void link_open(struct net_link *link, int fd, bool outgoing)
 	net_list_append(&link->conns, &c->all);
 }
 
+static void on_admitted(void *ctx, int fd)
+{
+	link_open(ctx, fd, false);
+}
+
 void net_link_accepted(struct net *net, int fd)
 {
-	if (net->link)
-		link_open(net->link, fd, false);
-	else
+	if (!net->link)
 		close(fd);
+	else if (net->link->guard)
+		net_guard_offer(net->link->guard, fd);
+	else
+		link_open(net->link, fd, false);
 }
 
 static void link_stuck(struct link_conn *c)
@@ -207,11 +215,15 @@ void net_link_turn_end(struct net_link *link)
 		link_turn_end(c);
 	}
 	net_dial_reap(link->dial);
+	if (link->guard)
+		net_guard_reap(link->guard);
 }
 
 void net_link_close_all(struct net_link *link)
 {
 	net_dial_stop(link->dial);
+	if (link->guard)
+		net_guard_stop(link->guard);
 	while (!net_list_empty(&link->conns)) {
 		struct link_conn *c = NET_LIST_ENTRY(link->conns.next, struct link_conn, all);
 		if (link_send(c))
@@ -345,6 +357,29 @@ static bool resolve_all(struct net_link *link, char error[NET_ERROR_BYTES])
 	return s->listen_count || add_addrs(link, "", error);
 }
 
+/* Nobody is asked who he is: say so, unless only this host can come. */
+static void warn_if_open(const struct net_link *link)
+{
+	bool loopback = true;
+
+	for (int i = 0; i < link->addr_count; i++)
+		loopback = loopback && net_addr_is_loopback(&link->addrs[i]);
+	if (!loopback && !link->net->settings->repl_has_secret)
+		log_printf(link->net->log, LOG_NOTICE,
+			   "replication: warning: the link has no shared secret (repl_secret_file), and its port "
+			   "is not on loopback only");
+}
+
+static bool open_guard(struct net_link *link)
+{
+	const struct settings *s = link->net->settings;
+
+	if (s->repl_accept != REPL_ACCEPT_PEER)
+		return true;
+	link->guard = net_guard_new(link->net, s->repl_peer, on_admitted, link);
+	return link->guard != NULL;
+}
+
 struct net_link *net_link_new(struct net *net, char error[NET_ERROR_BYTES])
 {
 	struct net_link *link = calloc(1, sizeof(*link));
@@ -354,10 +389,13 @@ struct net_link *net_link_new(struct net *net, char error[NET_ERROR_BYTES])
 	*link = (struct net_link){.net = net, .port = net->settings->repl_port};
 	net_list_init(&link->conns);
 	link->dial = net_dial_new(net, on_dialled, link);
-	if (link->dial && resolve_all(link, error))
-		return link;
-	net_link_free(link);
-	return NULL;
+	if (!link->dial || !open_guard(link) || !resolve_all(link, error)) {
+		net_link_free(link);
+		return NULL;
+	}
+	net_dial_from(link->dial, link->addrs, link->addr_count);
+	warn_if_open(link);
+	return link;
 }
 
 void net_link_free(struct net_link *link)
@@ -365,5 +403,6 @@ void net_link_free(struct net_link *link)
 	assert(net_list_empty(&link->conns));
 	net_listeners_close(&link->listeners);
 	net_dial_free(link->dial);
+	net_guard_free(link->guard);
 	free(link);
 }

@@ -110,8 +110,18 @@ static bool set_address(struct settings_parse *p, const struct suboption *o, con
 {
 	if (!value || !*value)
 		return settings_fail(p, EXIT_BAD_VALUE, "Missing address for %s", o->name);
-	if (!settings_text((char *)p->s + o->offset, sizeof(p->s->repl_listen), value))
+	char *out = (char *)p->s + o->offset;
+	bool bracket = *value == '[';
+	if (!settings_text(out, sizeof(p->s->repl_listen), value + bracket))
 		return settings_fail(p, EXIT_BAD_VALUE, "%s: the address is too long", o->name);
+	char *end = bracket ? strchr(out, ']') : NULL;
+	const char *colon = strchr(end ? end : out, ':');
+	if (colon && (bracket || !strchr(colon + 1, ':')))
+		return settings_fail(p, EXIT_BAD_VALUE, "%s takes an address without a port, -X has it", o->name);
+	if (bracket && (!end || end[1]))
+		return settings_fail(p, EXIT_BAD_VALUE, "%s: not an address: \"%s\"", o->name, value);
+	if (end)
+		*end = '\0';
 	return true;
 }
 

@@ -63,7 +63,13 @@ says(0, qr/SLAVE and .* MASTER/, 'the other way round', $two, $one);
 says(0, qr/lag 0\/0 ms/, 'in one line', '-q', $one, $two);
 is($out =~ tr/\n//, 1, 'it is one');
 says(0, qr/SLAVE and .* MASTER/, 'the other is found by itself', $two);
-says(0, qr/only this side was asked/, 'or it is not, when its clients go elsewhere', $one);
+says(0, qr/MASTER and .* SLAVE/, 'from either side', $one);
+{
+	my ($x, $y) = pair(b_args => ['-o', 'repl_listen=127.0.0.9']);
+	says(0, qr/only this side was asked/, 'or it is not, when its clients go elsewhere', $x);
+	says(3, qr/nothing was probed/, 'no probe with one side', '-p', $x);
+	$_->kill9 for $x, $y;
+}
 
 # ---- probing ---------------------------------------------------------------------
 
@@ -72,7 +78,6 @@ says(0, qr/probe [\d.]+\/[\d.]+ ms .*'probe .* to .*'=[\d.]+ms;1000;5000;0/, 'pr
 is(scalar(() = $out =~ /^probe from \S+ to \S+ [\d.]+ ms$/mg), 2, 'one each way');
 is_deeply([map { $_->stat('curr_items') } $one, $two], \@before, 'nothing is left behind');
 says(2, qr/probe from \S+ to \S+ took \d+ ms/, 'probes have thresholds', '-p', '-w', '0', '-c', '0', $one, $two);
-says(3, qr/nothing was probed/, 'no probe with one side', '-p', $one);
 
 # ---- what is no pair -------------------------------------------------------------
 

@@ -172,6 +172,13 @@ START_TEST(suboptions)
 	ck_assert_int_eq(s.hash_power, 20);
 	ck_assert(s.maxconns_fast);
 	parse_ok("-o ~");
+	/* addresses to listen on for the link */
+	parse_ok("-o repl_listen=::1");
+	ck_assert_str_eq(s.repl_listen, "::1");
+	parse_ok("-o repl_listen=[fe80::1%eth0]");
+	ck_assert_str_eq(s.repl_listen, "fe80::1%eth0");
+	parse_ok("-o repl_listen=db1.example");
+	ck_assert_str_eq(s.repl_listen, "db1.example");
 	/* who may connect to the link port */
 	parse_ok("-X 11212");
 	ck_assert_int_eq(s.repl_accept, REPL_ACCEPT_ANY);
@@ -243,6 +250,9 @@ static const struct {
         {"-o repl_buffer=0", 1, "repl_buffer must be between 1 and 65536"},
         {"-o repl_timeout=x", 1, "repl_timeout needs a number, not \"x\""},
         {"-o repl_listen=", 1, "Missing address for repl_listen"},
+        {"-o repl_listen=1.2.3.4:5", 1, "repl_listen takes an address without a port, -X has it"},
+        {"-o repl_listen=[::1]:5", 1, "repl_listen takes an address without a port, -X has it"},
+        {"-o repl_listen=[::1", 1, "repl_listen"},
         {"-o repl_secret_file", 1, "Missing file for repl_secret_file"},
         {"-o repl_accept=some", 1, "repl_accept is any or peer, not \"some\""},
         {"-o repl_accept", 1, "repl_accept is any or peer, not \"\""},

@@ -230,37 +230,42 @@ sub tight_loop
 # While apart, one side is filled far beyond its memory, so that most of what it
 # wrote and deleted is pushed out before the other has heard of it. What was
 # overwritten or deleted is a miss then, or the newest, on both; never what it was.
+# (All values are of one size, since each size has its own memory; and nobody reads
+# them on that side beforehand, since what is read stays.)
 for my $tombstones (16, 4096) {
 	my ($one, $two, $net) = pair_with_network('-m', '8', '-o', "repl_tombstones=$tombstones");
 	my $name = "pushed out while apart, $tombstones KiB of tombstones";
 	for my $sides ([$one, $two], [$two, $one]) {
 		my ($x, $y) = @$sides;
 		my $round = "$name, " . $x->name;
-		my @kinds = qw(over gone twice);
-		write_ok($x, { map { $_ => "old $round" } @kinds }, "$round: keys");
-		both_show($one, $two, { map { $_ => "old $round" } @kinds }, "$round, before");
+		my ($over, $gone, $twice) = my @kinds = map { $_ . $x->name } qw(over gone twice);
+		my %value = map { $_ => sprintf '%-1000s', "$_ $round" } qw(old new first second);
+		write_ok($x, { map { $_ => $value{old} } @kinds }, "$round: keys");
+		wait_ok { keys %{ $y->c->mget(map { named($_) } @kinds) } == $each * @kinds } "$round: on the other, too";
 		$net->mode('refuse');
 		alone_ok($_, $round) for $one, $two;
-		write_ok($x, { over => "new $round", gone => undef, twice => "first $round" }, "$round: written");
+		write_ok($x, { $over => $value{new}, $gone => undef, $twice => $value{first} }, "$round: written");
 		my $c = $x->client(30);
 		my $evicted = $x->stat('evictions');
 		for my $i (1 .. 20) {
 			$c->talk(join '', map { sprintf "set fill%d_%d 0 0 1000 noreply\r\n%s\r\n", $i, $_, 'f' x 1000 } 1 .. 1000);
 		}
 		cmp_ok($x->stat('evictions'), '>', $evicted + 1000, "$round: more than it can hold");
-		write_ok($x, { twice => "second $round" }, "$round: written again");
+		my $pushed_out = $each - keys %{ $x->c->mget(named($over)) };
+		cmp_ok($pushed_out, '>', 0, "$round: some are pushed out");
+		write_ok($x, { $twice => $value{second} }, "$round: written again");
 		$net->mode('pass');
 		pair_again($one, $two, $round);
 		my @wrong;
 		for my $n ($one, $two) {
 			for my $kind (@kinds) {
 				my $got = $n->c->mget(named($kind));
-				my %may = ("new $round" => $kind eq 'over', "second $round" => $kind eq 'twice');
-				push @wrong, map { $n->name . " $_: $got->{$_}{value}" } grep { !$may{ $got->{$_}{value} } } sort keys %$got;
+				my %may = ($value{new} => $kind eq $over, $value{second} => $kind eq $twice);
+				push @wrong, map { $n->name . " $_: $got->{$_}{value}" =~ s/ +$//r } grep { !$may{ $got->{$_}{value} } } sort keys %$got;
 			}
 		}
 		all_ok(\@wrong, "$round: nothing old came back");
-		is(scalar(grep { $x->get($_) } named('twice')), $each, "$round: the newest is there");
+		cmp_ok(scalar(keys %{ $y->c->mget(named($twice)) }), '>', 0, "$round: of the newest some came across");
 	}
 	$_->kill9 for $one, $two;
 }
@@ -305,6 +310,30 @@ for my $case (['for a moment', 60000], ['for too long', 400]) {
 		pair_again($one, $two, $name);
 		both_show($one, $two, { kept => $name, gone => undef, back => 'new', own => undef }, $name);
 	}
+	$_->kill9 for $one, $two;
+}
+
+# What was kept alive by touch on one side, while its old expiry passed on the other,
+# is alive on both when they meet.
+{
+	my ($one, $two, $net) = pair_with_network();
+	my $name = 'kept alive by touch';
+	for my $w ($one, $two) {
+		ok(all_say($w, qr/^STORED$/, map { "set $_ 1 2 5\r\nvalue" } named('alive_' . $w->name)), "$name: keys of " . $w->name);
+	}
+	my @all = (named('alive_A'), named('alive_B'));
+	values_on_both($one, $two, { map { $_ => 'value' } @all }, "$name: on both");
+	$net->mode('refuse');
+	alone_ok($_, $name) for $one, $two;
+	ok(all_say($one, qr/^TOUCHED$/, map { "touch $_ 1000" } @all), "$name: touched");
+	wait_ok { !$two->stat('curr_items') } "$name: expired and cleared away on the other", 20;
+	$net->mode('pass');
+	pair_again($one, $two, $name);
+	TODO: {
+		local $TODO = 'a touch of what is no longer held is not answered by the item';
+		same_on_both($one, $two, \@all, "$name: the same on both", 0.1);
+	}
+	is(scalar(keys %{ $one->c->mget(@all) }), scalar @all, "$name: where it was touched it is");
 	$_->kill9 for $one, $two;
 }
 

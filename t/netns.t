@@ -122,7 +122,18 @@ sub write_before
 	my $good = remove($one, map { named($_) } @all) && store($one, $old, \@plain, 2);
 	$good &&= store($two, 100, [named('count')]);
 	$good &&= store($two, $old, [named('prolonged')], 0, 30) && store($one, $old, [named('shortened')], 0, 1000);
-	return $good && values_on_both($one, $two, { map { $_ => $old } @plain, named('prolonged'), named('shortened') }, "$name: keys on both");
+	$good &&= values_on_both($one, $two, { map { $_ => $old } @plain, named('prolonged'), named('shortened') }, "$name: keys on both");
+	return $good && settled($name, 'shortened1');
+}
+
+# Wait until both know that the other has everything up to this key: then a change
+# of its expiry has to travel by itself.
+sub settled
+{
+	my ($name, $key) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $version = $one->c->gets($key)->{cas};
+	return wait_ok { !grep { $_->stats('replication')->{peer_acked} < $version } $one, $two } "$name: and settled";
 }
 
 sub expected
@@ -253,12 +264,17 @@ silence('mutual, to B', ways => ['ab'], seen => 1);
 {
 	my $name = 'expiry';
 	my %ends;
+	ok(store($one, 'less', [named('less')], 0, 1000), "$name: a long life");
+	values_on_both($one, $two, { map { $_ => 'less' } named('less') }, "$name: on both");
+	settled($name, 'less1');
 	$net->fault(ab => { loss => 1 }, ba => { loss => 1 });
 	for my $ttl (2 .. 4) {
 		ok(store($one, $ttl, [map { "ttl_a$ttl.$_" } 1 .. $each], 0, $ttl), "$name: written on one side");
 		ok(store($two, $ttl, [map { "ttl_b$ttl.$_" } 1 .. $each], 0, $ttl), "$name: and on the other");
 		$ends{"ttl_$_"} = now() + $ttl for map { ("a$ttl.$_", "b$ttl.$_") } 1 .. $each;
 	}
+	ok(all_say($two, qr/^TOUCHED$/, map { "touch $_ 3" } named('less')), "$name: shortened on one side");
+	$ends{$_} = now() + 3 for named('less');
 	wait_ok { !linked() } "$name: both noticed", 10;
 	$net->heal;
 	ok(eval { MemcachedPair::wait_pair($one, $two, 20) }, "$name: a pair again, by itself") or diag $@;

@@ -248,6 +248,7 @@ static void settings_repl(const struct settings *s, const struct stats_sink *sin
 	stats_i64(sink, "repl_timeout", s->repl_timeout_ms);
 	stats_i64(sink, "repl_ack", s->repl_ack_ms);
 	stats_i64(sink, "repl_drain", s->repl_drain_ms);
+	stats_str(sink, "repl_compat", s->repl_compat ? "repcached" : "none");
 	stats_i64(sink, "repl_max_skew", s->repl_max_skew_ms / 1000);
 }
 

@@ -161,23 +161,29 @@ static void count_conflict(struct repl *r, const struct item *held)
 		r->counts.conflicts_lost++;
 }
 
+void repl_apply_not_stored(struct repl *r, uint32_t value_len)
+{
+	uint64_t held_back;
+
+	r->counts.not_stored++;
+	if (log_limit_pass(&r->logs.not_stored, r->now, &held_back))
+		repl_notice(r,
+			    "an item of %" PRIu32 " bytes from the peer cannot be stored here (%" PRIu64
+			    " more since the last message)",
+			    value_len, held_back);
+}
+
 /* It is newer and there is no room for it: the older state must not be served
  * on (section 7, rule 4). */
 static void not_stored(struct repl *r, const struct wire_frame *f, const struct key *key)
 {
 	const struct item *held;
-	uint64_t held_back;
 	enum verdict verdict = judge(r, f, key, &held);
 
-	r->counts.not_stored++;
 	refuse(r, f->order.version);
 	if (verdict == TAKE && held)
 		items_remove(r->items, key, CAUSE_PEER, &f->order);
-	if (log_limit_pass(&r->logs.not_stored, r->now, &held_back))
-		repl_notice(r,
-			    "an item of %" PRIu32 " bytes from the peer cannot be stored here (%" PRIu64
-			    " more since the last message)",
-			    f->value_len, held_back);
+	repl_apply_not_stored(r, f->value_len);
 }
 
 static void install(struct repl *r, const struct wire_frame *f, struct item *reserved)
@@ -189,7 +195,7 @@ static void install(struct repl *r, const struct wire_frame *f, struct item *res
 
 /* ---- ITEM -------------------------------------------------------------------------- */
 
-static struct item *reserve(struct repl *r, const struct wire_frame *f, const struct key *key)
+struct item *repl_apply_reserve(struct repl *r, const struct wire_frame *f, const struct key *key)
 {
 	enum items_status status;
 
@@ -198,8 +204,7 @@ static struct item *reserve(struct repl *r, const struct wire_frame *f, const st
 	return items_reserve(r->items, key, f->value_len, f->flags, f->order.exptime, &status);
 }
 
-/* Copy value bytes in, from offset on. */
-static void fill(struct repl *r, struct item *reserved, size_t offset, const uint8_t *data, size_t len)
+void repl_apply_fill(struct repl *r, struct item *reserved, size_t offset, const uint8_t *data, size_t len)
 {
 	while (len > 0) {
 		struct iovec iov[16];
@@ -230,12 +235,12 @@ static void apply_whole(struct repl *r, const struct wire_frame *f, const uint8_
 		return;
 	}
 	count_conflict(r, held);
-	struct item *reserved = reserve(r, f, &key); /* held may be gone now */
+	struct item *reserved = repl_apply_reserve(r, f, &key); /* held may be gone now */
 	if (!reserved) {
 		not_stored(r, f, &key);
 		return;
 	}
-	fill(r, reserved, 0, value, f->value_len);
+	repl_apply_fill(r, reserved, 0, value, f->value_len);
 	install(r, f, reserved);
 }
 
@@ -256,7 +261,7 @@ static void begin_value(struct repl_conn *c, const struct wire_frame *f)
 	in->fate = VALUE_SKIP;
 	if (verdict != TAKE && verdict != TIE)
 		return; /* a decision for good: what is held only gets newer */
-	in->reserved = reserve(r, f, &key);
+	in->reserved = repl_apply_reserve(r, f, &key);
 	in->fate = in->reserved ? VALUE_FILL : VALUE_LOST;
 }
 
@@ -315,7 +320,7 @@ void repl_apply_value(struct repl_conn *c, const uint8_t *data, size_t len)
 
 	assert(in->fate != VALUE_NONE && len <= in->frame.value_len - in->value_got);
 	if (in->fate == VALUE_FILL)
-		fill(c->repl, in->reserved, in->value_got, data, len);
+		repl_apply_fill(c->repl, in->reserved, in->value_got, data, len);
 	in->value_got += len;
 	if (in->value_got == in->frame.value_len)
 		end_value(c);
@@ -414,7 +419,7 @@ static void apply_begin(struct repl *r, const struct wire_frame *f)
 	}
 }
 
-static void synced(struct repl *r)
+void repl_apply_synced(struct repl *r)
 {
 	struct repl_recv *v = &r->recv;
 	uint64_t bytes = r->link->rx_bytes - v->walk_bytes;
@@ -443,7 +448,7 @@ static void apply_mark(struct repl *r, const struct wire_frame *f)
 		v->ack_due = true;
 	}
 	if (f->bits & WIRE_MARK_SYNCED)
-		synced(r);
+		repl_apply_synced(r);
 }
 
 static const char *apply_sweep(struct repl *r, const struct wire_frame *f)

@@ -5,7 +5,7 @@
  * the pieces of a value on their way into an item; input that is held while
  * applying is held up; closing.
  *
- *     chunk -> held? -> [part] -> line  -> repl_shake.c
+ *     chunk -> held? -> [part] -> line  -> repl_shake.c (text: repl_legacy.c)
  *                         |----> frame -> repl_apply.c
  *                         +----> value bytes, straight from the chunk
  *
@@ -140,7 +140,7 @@ struct repl_conn *repl_conn_open(struct repl *r, bool outgoing, const char *peer
 	buf_init(&c->in.held, REPL_HELD_BYTES_MAX);
 	c->next = r->conns;
 	r->conns = c;
-	if (outgoing)
+	if (!repl_legacy_await(c) && outgoing)
 		repl_shake_ask(c);
 	return c;
 }
@@ -181,8 +181,7 @@ void repl_conn_sent(struct repl_conn *c, size_t len)
 
 /* ---- input ------------------------------------------------------------------------------ */
 
-/* Add to `part` what it has room for; returns how much that was. */
-static size_t part_add(struct repl_in *in, size_t size, const uint8_t *data, size_t len)
+size_t repl_conn_part_add(struct repl_in *in, size_t size, const uint8_t *data, size_t len)
 {
 	size_t n = size - in->part_len < len ? size - in->part_len : len;
 
@@ -200,7 +199,7 @@ static size_t feed_line(struct repl_conn *c, const uint8_t *data, size_t len)
 	const char *error;
 	struct wire_hello hello;
 	size_t before = in->part_len, consumed = 0;
-	size_t added = part_add(in, WIRE_LINE_BYTES_MAX, data, len);
+	size_t added = repl_conn_part_add(in, WIRE_LINE_BYTES_MAX, data, len);
 	enum wire_line line = wire_line_decode(in->part, in->part_len, &hello, reason, &consumed, &error);
 
 	if (line == WIRE_LINE_MORE)
@@ -243,14 +242,14 @@ static size_t feed_head(struct repl_conn *c, const uint8_t *data, size_t len)
 	size_t head_len = len;
 
 	if (before > 0) {
-		added = part_add(in, WIRE_HEAD_BYTES_MAX, data, len);
+		added = repl_conn_part_add(in, WIRE_HEAD_BYTES_MAX, data, len);
 		head = in->part;
 		head_len = in->part_len;
 	}
 	size_t body_max = c->state == CONN_LINK ? in->body_max : WIRE_HEAD_BYTES_MAX;
 	switch (wire_frame_decode(head, head_len, body_max, &f, &consumed, &error)) {
 	case WIRE_MORE:
-		return before > 0 ? added : part_add(in, WIRE_HEAD_BYTES_MAX, data, len);
+		return before > 0 ? added : repl_conn_part_add(in, WIRE_HEAD_BYTES_MAX, data, len);
 	case WIRE_BAD:
 		repl_conn_junk(c, error);
 		return len;
@@ -295,7 +294,9 @@ static void feed(struct repl_conn *c, const uint8_t *data, size_t len)
 			repl_conn_junk(c, "input before the answer");
 			return;
 		}
-		if (expects_line(c, data))
+		if (repl_legacy_takes(c, c->in.part_len ? c->in.part[0] : data[0]))
+			n = repl_legacy_feed(c, data, len);
+		else if (expects_line(c, data))
 			n = feed_line(c, data, len);
 		else if (c->in.fate != VALUE_NONE)
 			n = feed_value(c, data, len);

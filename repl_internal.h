@@ -7,6 +7,7 @@
  *   repl_conn.c    bytes of a connection: frames out of chunks, output
  *   repl_walk.c    sending: LIVE, WALK, overload, MARK, what ACK means
  *   repl_apply.c   receiving: states, SWEEP, what is to be ACKed
+ *   repl_legacy.c  the conversation with a repcached, in lines of text
  *   repl_stats.c   numbers
  *
  * Section numbers are those of doc/replication.txt.
@@ -19,6 +20,7 @@
 #include "compat.h"
 #include "buf.h"
 #include "repl_auth.h"
+#include "repl_legacy.h"
 #include "repl_out.h"
 #include "repl_wire.h"
 #include "replication.h"
@@ -38,6 +40,8 @@
 #define REPL_CONNECT_MS 2500       /* a connect or hand-shake of ours takes no longer */
 #define REPL_PROMISE_MS 1000       /* an answer is followed by BEGIN within this */
 #define REPL_PROBE_MS 1500         /* a link that may be dead has this long to show life */
+#define REPL_SILENCE_MS 500        /* repl_compat: who connects and says nothing is a repcached */
+#define REPL_LISTEN_MS 1000        /* repl_compat: so long we wait to be spoken to */
 #define REPL_RETRY_FIRST_MS 100
 #define REPL_RETRY_MAX_MS 800
 #define REPL_LISTEN_RETRY_MS 1000
@@ -61,6 +65,13 @@ enum conn_state {
 	CONN_LINK,
 	CONN_CLOSING, /* no input is taken; closed once its output is sent */
 	CONN_GONE     /* the socket is gone; freed by repl_tick */
+};
+
+/* Whose language the other side speaks. */
+enum conn_speech {
+	SPEECH_UNKNOWN,
+	SPEECH_OWN, /* it has knocked */
+	SPEECH_TEXT /* it is a repcached: this is the link */
 };
 
 /* What becomes of the value that is arriving. */
@@ -88,6 +99,8 @@ struct repl_conn {
 	struct repl_conn *next;
 	enum conn_state state;
 	bool outgoing;
+	bool awaits; /* repl_compat: for the other side to speak first; deadline_ms is its end */
+	enum conn_speech speech;
 	char addr[REPL_ADDR_BYTES_MAX];
 	struct wire_hello hello; /* the other side's */
 	struct repl_auth auth;
@@ -215,6 +228,7 @@ struct repl_refusal {
 	X(bytes_received)                                                                         \
 	X(ignored)        /* not newer than what was held, or below the barrier */                \
 	X(refused)        /* dropped by lost_below, or a touch of what is not held */             \
+	X(not_carried)    /* to a repcached: the key has blanks or control characters */          \
 	X(not_stored)     /* too large for this node, or no memory */                             \
 	X(conflicts_lost) /* an own unacknowledged state gave way to the peer's */                \
 	X(conflicts_won)  /* or did not */                                                        \
@@ -263,6 +277,7 @@ struct repl {
 	struct repl_conn *link;  /* the one in CONN_LINK, or NULL */
 	struct repl_peer peer;
 	struct repl_lost lost;
+	struct repl_legacy legacy;
 	struct repl_send send;
 	struct repl_marks marks;
 	struct repl_recv recv;
@@ -286,6 +301,11 @@ void repl_dial_failed(struct repl *r, const char *reason);
 void repl_lead(struct repl *r, const char *why);
 void repl_notice(struct repl *r, const char *fmt, ...) PRINTF_LIKE(2, 3);
 bool repl_listens(const struct repl *r);
+/* The link speaks repcached's lines. */
+static inline bool repl_is_text(const struct repl *r)
+{
+	return r->link && r->link->speech == SPEECH_TEXT;
+}
 /* There is a link, or a connection that may become it without our doing. */
 bool repl_link_is_near(const struct repl *r);
 
@@ -300,6 +320,10 @@ void repl_shake_deferred(struct repl *r);
 void repl_shake_broken(struct repl *r);
 /* c is the link from now on. */
 void repl_link_up(struct repl_conn *c);
+/* What that means for the other connections, the role, and dialling. */
+void repl_link_take(struct repl_conn *c);
+/* Nobody is the peer now: what was settled with it is so with nobody else. */
+void repl_leave_peer(struct repl *r);
 /* The link is no more; its connection, if still open, closes. */
 void repl_link_lost(struct repl *r, const char *reason);
 void repl_shake_timeout(struct repl_conn *c);
@@ -312,6 +336,8 @@ void repl_conn_close(struct repl_conn *c, bool keep_output);
 void repl_conn_free(struct repl_conn *c);
 /* Malformed: close, at most one log line per second, nothing else. */
 void repl_conn_junk(struct repl_conn *c, const char *error);
+/* Add to in->part as much as makes it size bytes; returns how much that was. */
+size_t repl_conn_part_add(struct repl_in *in, size_t size, const uint8_t *data, size_t len);
 /* Go on with input that was held, once applying may go on. */
 void repl_conn_resume(struct repl_conn *c);
 
@@ -327,6 +353,14 @@ int64_t repl_heartbeat_due_ms(const struct repl *r);
 /* The peer has everything of ours up to version. */
 void repl_acked(struct repl *r, uint64_t version);
 bool repl_send_is_quiet(const struct repl *r);
+/* Whether so many bytes, copied and pinned, may wait besides what does (P5). */
+bool repl_send_has_room(const struct repl *r, size_t copied, size_t pinned);
+/* The change of this version is not appended, nor any after it, until a walk
+ * from just below it. */
+void repl_send_overload(struct repl *r, uint64_t version);
+/* A state held here is to be sent once more; if not now, then with a walk from
+ * just below version. */
+void repl_send_again(struct repl *r, const struct item *held, uint64_t version);
 void repl_lost_tomb(void *ctx, const struct item *tomb);
 size_t repl_low_water(const struct repl *r);
 
@@ -345,5 +379,11 @@ void repl_recv_step(struct repl *r); /* a bounded piece of SWEEP */
 bool repl_recv_is_held(const struct repl *r);
 bool repl_recv_can_step(const struct repl *r);
 bool repl_recv_is_quiet(const struct repl *r);
+/* An item for the value that f announces; NULL: it cannot be stored. */
+struct item *repl_apply_reserve(struct repl *r, const struct wire_frame *f, const struct key *key);
+/* Copy value bytes in, from offset on. */
+void repl_apply_fill(struct repl *r, struct item *reserved, size_t offset, const uint8_t *data, size_t len);
+void repl_apply_not_stored(struct repl *r, uint32_t value_len); /* count, log */
+void repl_apply_synced(struct repl *r); /* the peer's walk is complete */
 
 #endif

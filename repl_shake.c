@@ -436,6 +436,8 @@ void repl_shake_timeout(struct repl_conn *c)
 	bool outgoing = c->outgoing;
 
 	assert(c->state != CONN_LINK);
+	if (repl_legacy_timeout(c))
+		return;
 	if (c->state == CONN_DEFERRED) {
 		answer(c);
 		return;
@@ -456,12 +458,11 @@ static void change_origin(struct repl *r, uint16_t theirs)
 	assert(r->hlc->origin != theirs && r->hlc->origin <= VERSION_ORIGIN_MAX);
 }
 
-/* What was settled with another daemon is not settled with this one. */
-static void change_peer(struct repl *r, uint64_t node_id)
+void repl_leave_peer(struct repl *r)
 {
 	struct repl_peer *p = &r->peer;
 	struct repl_lost *lost = &r->lost;
-	uint64_t since = 0;
+	uint64_t since = p->since;
 
 	if (p->known) {
 		uint64_t settled = p->acked > p->received_max ? p->acked : p->received_max;
@@ -473,7 +474,7 @@ static void change_peer(struct repl *r, uint64_t node_id)
 			lost->unsent = lost->former;
 		since = r->hlc->last;
 	}
-	*p = (struct repl_peer){.known = true, .node_id = node_id, .since = since};
+	*p = (struct repl_peer){.since = since};
 	items_unsettle(r->items);
 }
 
@@ -485,8 +486,11 @@ static uint64_t adopt_peer(struct repl *r, const struct repl_conn *c)
 
 	hlc_take(r->hlc, h->clock);
 	if (!p->known || p->node_id != h->node_id)
-		change_peer(r, h->node_id);
+		repl_leave_peer(r);
+	p->known = true;
+	p->node_id = h->node_id;
 	r->lost.contact = true;
+	r->legacy.written = 0; /* what comes from this peer was sent to nobody else */
 	p->clock_offset_ms = h->wall_ms - r->now->wall_ms;
 	memcpy(p->addr, c->addr, sizeof(p->addr));
 	if (c->outgoing && h->origin == r->hlc->origin)
@@ -514,22 +518,29 @@ static size_t body_bytes_max(const struct repl *r, const struct wire_hello *h)
 	return (size_t)most + WIRE_ITEM_BYTES + WIRE_KEY_BYTES_MAX;
 }
 
+void repl_link_take(struct repl_conn *c)
+{
+	struct repl *r = c->repl;
+
+	assert(!r->link && c->state < CONN_LINK);
+	close_others(r, c);
+	c->state = CONN_LINK;
+	r->link = c;
+	r->self.role = c->outgoing ? REPL_SLAVE : REPL_MASTER;
+	r->dial = (struct repl_dial){.backoff_ms = REPL_RETRY_FIRST_MS};
+	r->counts.links++;
+}
+
 void repl_link_up(struct repl_conn *c)
 {
 	struct repl *r = c->repl;
-	enum repl_role role = c->outgoing ? REPL_SLAVE : REPL_MASTER;
 
-	assert(!r->link && (c->state == CONN_ASKING || c->state == CONN_PROMISED));
-	close_others(r, c);
-	c->state = CONN_LINK;
+	assert(c->state == CONN_ASKING || c->state == CONN_PROMISED);
+	repl_link_take(c);
 	c->in.body_max = body_bytes_max(r, &c->hello);
-	r->link = c;
-	r->self.role = role;
-	r->dial = (struct repl_dial){.backoff_ms = REPL_RETRY_FIRST_MS};
-	r->counts.links++;
 	uint64_t cut = adopt_peer(r, c);
 	repl_notice(r, "link with %s (node %016" PRIx64 ", %" PRIu64 " items) is up, this node is %s%s",
-		    c->addr, c->hello.node_id, c->hello.items, role == REPL_SLAVE ? "SLAVE" : "MASTER",
+		    c->addr, c->hello.node_id, c->hello.items, c->outgoing ? "SLAVE" : "MASTER",
 		    cut ? "; the peer gets what it missed" : "; the peer gets a full copy");
 	repl_recv_start(r);
 	repl_send_start(r, cut);
@@ -545,13 +556,18 @@ void repl_link_lost(struct repl *r, const char *reason)
 
 	assert(c && c->state == CONN_LINK);
 	repl_apply_drop_value(c);
+	if (repl_is_text(r))
+		repl_legacy_lost(r);
 	r->link = NULL;
 	repl_send_stop(r);
 	repl_tell(r, REPL_NEWS_DOWN, 0);
 	r->recv = (struct repl_recv){0};
 	r->dial.retry_ms = r->now->mono_ms + (int64_t)prng_below(&r->self.prng, REPL_RETRY_FIRST_MS);
 	repl_conn_close(c, false);
-	repl_notice(r, "link with %s (node %016" PRIx64 ") is lost: %s", c->addr, c->hello.node_id, reason);
+	if (c->speech == SPEECH_TEXT)
+		repl_notice(r, "link with %s (repcached) is lost: %s", c->addr, reason);
+	else
+		repl_notice(r, "link with %s (node %016" PRIx64 ") is lost: %s", c->addr, c->hello.node_id, reason);
 	if (r->self.role == REPL_SLAVE)
 		repl_lead(r, r->self.waiting ? "the first copy is not complete" : "the link is lost");
 	repl_reconcile(r);

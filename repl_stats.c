@@ -63,6 +63,11 @@ static uint64_t lag_bytes(const struct repl *r)
 	return r->link->out.appended - r->marks.acked_pos;
 }
 
+static const char *protocol_name(const struct repl *r)
+{
+	return !r->link ? "none" : repl_is_text(r) ? "repcached" : "REPL/1";
+}
+
 static void state_pairs(const struct repl *r, const struct stats_sink *sink, const char *prefix)
 {
 	char name[64];
@@ -78,6 +83,8 @@ static void state_pairs(const struct repl *r, const struct stats_sink *sink, con
 	};
 	snprintf(name, sizeof(name), "%slink", prefix);
 	stats_str(sink, name, link_name(r));
+	snprintf(name, sizeof(name), "%slink_protocol", prefix);
+	stats_str(sink, name, protocol_name(r));
 	snprintf(name, sizeof(name), "%smode", prefix);
 	stats_str(sink, name, mode_name(r));
 	snprintf(name, sizeof(name), "%speer_mode", prefix);
@@ -132,7 +139,7 @@ static void walk_pairs(const struct repl *r, const struct stats_sink *sink)
 
 static void peer_pairs(const struct repl *r, const struct stats_sink *sink)
 {
-	stats_str(sink, "peer", r->peer.known ? r->peer.addr : "none");
+	stats_str(sink, "peer", r->peer.addr[0] ? r->peer.addr : "none");
 	stats_fmt(sink, "peer_node_id", "%016" PRIx64, r->peer.known ? r->peer.node_id : 0);
 	stats_u64(sink, "peer_acked", r->peer.acked);
 	stats_u64(sink, "peer_seen", r->peer.seen);

@@ -25,6 +25,11 @@
  *       is sent at all
  *  [R5] lost.unsent <= lost.below, unless both are 0
  *
+ * A repcached (repl_legacy.c) gets the same by the same rules, in lines of text
+ * instead of frames, and without what it has no words for: BEGIN, MARK, ACK,
+ * HAVE and SWEEP. Then a MARK is a note of ours and has no bytes; what the socket
+ * has taken counts as sent, and as no more than that.
+ *
  * Covered by: t/test_replication.c, the simulator.
  */
 #include "compat.h"
@@ -110,6 +115,9 @@ static bool put_item(struct repl *r, const struct item *i)
 	size_t len = item_value_len(i);
 	bool by_reference = goes_by_reference(r, len);
 	struct repl_block *pinned = NULL;
+
+	if (repl_is_text(r))
+		return repl_legacy_put_item(r, i, by_reference);
 	struct wire_frame f = {
 		.type = WIRE_ITEM,
 		.bits = (uint8_t)((i->bits & ITEM_STALE ? WIRE_STATE_STALE : 0) |
@@ -141,6 +149,10 @@ static bool put_keyed(struct repl *r, enum wire_type type, const void *key, size
 	struct wire_frame f = {.type = type, .key = key, .key_len = (uint8_t)key_len, .order = *order};
 
 	assert(type == WIRE_TOMB || type == WIRE_TOUCH || type == WIRE_HAVE);
+	if (repl_is_text(r)) {
+		assert(type == WIRE_TOMB);
+		return repl_legacy_put_delete(r, key, key_len);
+	}
 	if (!put_frame(r, &f))
 		return false;
 	*(type == WIRE_TOMB    ? &r->counts.tombs_sent
@@ -158,7 +170,9 @@ static void put_flush(struct repl *r)
 
 	if (s->mode == SEND_NONE)
 		return;
-	if (s->flush_at && s->flush_pos >= link_out(r)->sent) {
+	if (repl_is_text(r)) {
+		repl_legacy_put_flush(r);
+	} else if (s->flush_at && s->flush_pos >= link_out(r)->sent) {
 		wire_frame_encode(s->flush_at, &f);
 	} else {
 		s->flush_pos = link_out(r)->appended;
@@ -197,6 +211,17 @@ void repl_lost_tomb(void *ctx, const struct item *tomb)
 		r->lost.unsent = stamp;
 }
 
+/* The oldest MARKs are done with. */
+static void drop_marks(struct repl_marks *m, int gone)
+{
+	if (gone == 0)
+		return;
+	m->acked_ms = m->sent[gone - 1].ms;
+	m->acked_pos = m->sent[gone - 1].pos;
+	m->count -= gone;
+	memmove(m->sent, m->sent + gone, (size_t)m->count * sizeof(m->sent[0]));
+}
+
 void repl_acked(struct repl *r, uint64_t version)
 {
 	struct repl_marks *m = &r->marks;
@@ -207,13 +232,23 @@ void repl_acked(struct repl *r, uint64_t version)
 		items_settle(r->items, version);
 	}
 	lost_clear_upto(r, r->peer.acked);
-	while (gone < m->count && m->sent[gone].version <= version) {
-		m->acked_ms = m->sent[gone].ms;
-		m->acked_pos = m->sent[gone].pos;
+	while (gone < m->count && m->sent[gone].version <= version)
 		gone++;
-	}
-	m->count -= gone;
-	memmove(m->sent, m->sent + gone, (size_t)m->count * sizeof(m->sent[0]));
+	drop_marks(m, gone);
+}
+
+/* The same for a peer that acknowledges nothing. */
+static void note_written(struct repl *r)
+{
+	const struct repl_send *s = &r->send;
+	struct repl_marks *m = &r->marks;
+	int gone = 0;
+
+	while (gone < m->count && m->sent[gone].pos <= link_out(r)->sent)
+		gone++;
+	if (gone > 0 && s->mode == SEND_LIVE && !s->overload && !r->legacy.merging)
+		r->legacy.written = m->sent[gone - 1].version;
+	drop_marks(m, gone);
 }
 
 /* ---- live changes ---------------------------------------------------------------- */
@@ -223,7 +258,7 @@ static bool is_appending(const struct repl *r)
 	return r->send.mode != SEND_NONE && !r->send.overload && !r->send.failed;
 }
 
-static bool has_room(const struct repl *r, size_t copied, size_t pinned)
+bool repl_send_has_room(const struct repl *r, size_t copied, size_t pinned)
 {
 	const struct repl_out *out = &r->link->out;
 
@@ -233,9 +268,7 @@ static bool has_room(const struct repl *r, size_t copied, size_t pinned)
 	return pinned == 0 || out->pinned_bytes == 0 || out->pinned_bytes + pinned <= pinned_bytes_max(r);
 }
 
-/* The change of this version is not appended, nor any after it, until a walk
- * from just below it. */
-static void start_overload(struct repl *r, uint64_t version)
+void repl_send_overload(struct repl *r, uint64_t version)
 {
 	uint64_t held_back;
 
@@ -248,19 +281,24 @@ static void start_overload(struct repl *r, uint64_t version)
 			    repl_out_len(link_out(r)));
 }
 
+static bool put_if_room(struct repl *r, const struct item *i)
+{
+	size_t len = item_value_len(i);
+	bool by_reference = len > REPL_COPY_BYTES_MAX;
+
+	return repl_send_has_room(r, WIRE_HEAD_BYTES_MAX + (by_reference ? 0 : len), by_reference ? len : 0) &&
+	       put_item(r, i);
+}
+
 static bool put_live(struct repl *r, const struct change *change)
 {
 	const struct key *key = &change->key;
 
-	if (change->kind == CHANGE_STATE) {
-		size_t len = item_value_len(change->after);
-		bool by_reference = len > REPL_COPY_BYTES_MAX;
-		return has_room(r, WIRE_HEAD_BYTES_MAX + (by_reference ? 0 : len), by_reference ? len : 0) &&
-		       put_item(r, change->after);
-	}
+	if (change->kind == CHANGE_STATE || (change->kind == CHANGE_TOUCH && repl_is_text(r)))
+		return put_if_room(r, change->after);
 	enum wire_type type = change->kind == CHANGE_TOUCH ? WIRE_TOUCH : WIRE_TOMB;
 	struct state_order order = change->kind == CHANGE_TOUCH ? item_order(change->after) : change->order;
-	return has_room(r, WIRE_HEAD_BYTES_MAX, 0) && put_keyed(r, type, key->data, key->len, &order);
+	return repl_send_has_room(r, WIRE_HEAD_BYTES_MAX, 0) && put_keyed(r, type, key->data, key->len, &order);
 }
 
 /* The tombstone that a removal left stands for something that is in the stream. */
@@ -309,9 +347,25 @@ void repl_on_change(struct repl *r, const struct change *change)
 	if (!is_appending(r))
 		return;
 	if (!put_live(r, change))
-		start_overload(r, change->own_version);
+		repl_send_overload(r, change->own_version);
 	else if (change->kind == CHANGE_REMOVE)
 		note_tomb_sent(r, change);
+}
+
+void repl_send_again(struct repl *r, const struct item *held, uint64_t version)
+{
+	struct repl_send *s = &r->send;
+	struct state_order order = item_order(held);
+
+	assert(repl_is_text(r));
+	r->marks.due = true;
+	if (s->overload && s->gap >= version)
+		s->gap = version - 1;
+	if (!is_appending(r))
+		return;
+	if (item_is_tomb(held) ? !put_keyed(r, WIRE_TOMB, item_key(held), held->key_len, &order)
+			       : !put_if_room(r, held))
+		repl_send_overload(r, version);
 }
 
 /* ---- walks ----------------------------------------------------------------------- */
@@ -325,12 +379,17 @@ static void begin_walk(struct repl *r, uint64_t cut, enum walk_cause cause)
 	s->overload = false;
 	s->cut = cut;
 	s->begin = r->hlc->last;
-	s->sweeps = r->lost.unsent > cut;
+	s->sweeps = r->lost.unsent > cut && !repl_is_text(r);
 	s->cause = s->sweeps ? WALK_LOST : cause;
 	s->cursor = (struct items_cursor){0};
 	s->walk_ms = r->now->mono_ms;
 	s->walk_pos = link_out(r)->appended;
 	r->counts.walks[s->cause].walks++;
+	if (repl_is_text(r)) {
+		r->marks.count = 0; /* it may begin below them */
+		put_flush(r);
+		return;
+	}
 	put_control(r, &(struct wire_frame){.type = WIRE_BEGIN,
 					    .order.version = s->begin,
 					    .bits = s->sweeps ? WIRE_BEGIN_SWEEPS : 0});
@@ -352,7 +411,8 @@ static bool walk_item(struct repl *r, const struct item *i)
 		return put_item(r, i);
 	}
 	if (items_touched_above(r->items, i, s->cut))
-		return put_keyed(r, WIRE_TOUCH, item_key(i), i->key_len, &order);
+		return repl_is_text(r) ? put_item(r, i)
+				       : put_keyed(r, WIRE_TOUCH, item_key(i), i->key_len, &order);
 	if (s->sweeps)
 		return put_keyed(r, WIRE_HAVE, item_key(i), i->key_len, &order);
 	return true;
@@ -362,8 +422,8 @@ static bool walk_tomb(struct repl *r, const struct item *tomb)
 {
 	struct state_order order = item_order(tomb);
 
-	if (r->send.cut != 0 && item_tomb_stamp(tomb) <= r->send.cut)
-		return true;
+	if (r->send.cut != 0 ? item_tomb_stamp(tomb) <= r->send.cut : repl_is_text(r))
+		return true; /* a repcached: what it never had from us needs no removal */
 	if (!put_keyed(r, WIRE_TOMB, item_key(tomb), tomb->key_len, &order))
 		return false;
 	items_tomb_set_sent(r->items, tomb, true);
@@ -384,7 +444,8 @@ static void put_mark(struct repl *r, uint64_t version, uint8_t bits)
 {
 	struct repl_marks *m = &r->marks;
 
-	if (!put_control(r, &(struct wire_frame){.type = WIRE_MARK, .order.version = version, .bits = bits}))
+	if (!repl_is_text(r) &&
+	    !put_control(r, &(struct wire_frame){.type = WIRE_MARK, .order.version = version, .bits = bits}))
 		return;
 	m->version = version;
 	m->end = link_out(r)->appended;
@@ -423,7 +484,7 @@ static void end_walk(struct repl *r)
 	uint64_t end = s->overload ? s->gap : r->hlc->last;
 
 	s->tombs_visited = true;
-	if (!s->sweeps && r->lost.unsent > s->cut) {
+	if (!s->sweeps && r->lost.unsent > s->cut && !repl_is_text(r)) {
 		/* Removals above the cut were lost while it ran: the peer must not be
 		 * told that it has everything beyond the cut. */
 		begin_walk(r, s->cut, WALK_LOST);
@@ -434,6 +495,8 @@ static void end_walk(struct repl *r)
 		upto = s->begin; /* later states of the peer were not compared */
 	if (s->sweeps && upto)
 		put_control(r, &(struct wire_frame){.type = WIRE_SWEEP, .order.version = upto});
+	if (repl_is_text(r))
+		repl_legacy_walk_done(r);
 	put_mark(r, end, WIRE_MARK_SYNCED);
 	r->marks.must_ack = end;
 	r->marks.due = s->overload;
@@ -505,6 +568,8 @@ void repl_put_marks(struct repl *r)
 
 	if (s->mode == SEND_NONE || s->failed)
 		return;
+	if (repl_is_text(r))
+		note_written(r);
 	if (r->recv.ack_due && r->recv.ack_end <= link_out(r)->sent)
 		put_ack(r);
 	if (!m->due || mark_waits(r) || s->mode != SEND_LIVE)
@@ -525,7 +590,7 @@ static int64_t heartbeat_ms(const struct repl *r)
 
 int64_t repl_heartbeat_due_ms(const struct repl *r)
 {
-	if (r->send.mode == SEND_NONE || r->send.failed || mark_waits(r))
+	if (r->send.mode == SEND_NONE || r->send.failed || mark_waits(r) || repl_is_text(r))
 		return INT64_MAX; /* what waits will do */
 	return r->marks.ms + heartbeat_ms(r);
 }
@@ -557,5 +622,5 @@ bool repl_send_is_quiet(const struct repl *r)
 {
 	const struct repl_send *s = &r->send;
 	return s->mode == SEND_LIVE && !s->overload && !r->marks.due && repl_out_len(&r->link->out) == 0 &&
-	       r->peer.acked >= r->marks.must_ack;
+	       (repl_is_text(r) || r->peer.acked >= r->marks.must_ack);
 }

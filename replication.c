@@ -215,10 +215,11 @@ static void tick_dial(struct repl *r)
 
 /* ---- timers ------------------------------------------------------------------------------ */
 
-/* Silence of the peer, unless it is this node that does not read. */
+/* Silence of the peer, unless it is this node that does not read, or a repcached,
+ * which has no heartbeat. */
 static int64_t silence_due_ms(const struct repl *r)
 {
-	if (!r->link || !repl_conn_wants_read(r->link))
+	if (!r->link || repl_is_text(r) || !repl_conn_wants_read(r->link))
 		return INT64_MAX;
 	return r->link->rx_ms + r->settings->repl_timeout_ms;
 }

@@ -466,6 +466,10 @@ static bool check_together(struct settings_parse *p)
 		                     "-X 0 (any free port) cannot be used with -x: the peer's port is not known");
 	if (s->repl_accept == REPL_ACCEPT_PEER && !s->repl_peer[0])
 		return settings_fail(p, EXIT_BAD_USAGE, "repl_accept=peer needs -x: it accepts that host only");
+	if (s->repl_compat && s->repl_secret_file[0])
+		return settings_fail(p, EXIT_BAD_USAGE,
+		                     "repl_compat=repcached and repl_secret_file exclude each other: a repcached "
+		                     "proves nothing");
 	if (s->repl_accept == REPL_ACCEPT_DEFAULT)
 		s->repl_accept = s->repl_peer[0] && !s->repl_secret_file[0] ? REPL_ACCEPT_PEER : REPL_ACCEPT_ANY;
 	if (s->repl_tombstones_bytes > s->memory_bytes_max / 2)

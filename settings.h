@@ -94,6 +94,7 @@ struct settings {
 	int repl_timeout_ms;              /* -o repl_timeout=MS, silence that means dead; default 5000 */
 	int repl_ack_ms;                  /* -o repl_ack=MS, longest wait for the peer's ACK; 0 off */
 	int repl_drain_ms;                /* -o repl_drain=MS at SIGTERM, default 5000 */
+	bool repl_compat;                 /* -o repl_compat=repcached: its link is spoken, too */
 	int64_t repl_max_skew_ms;         /* -o repl_max_skew=SECONDS, default 1 day */
 };
 

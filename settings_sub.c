@@ -22,9 +22,10 @@ enum sub_kind {
 	SUB_INT,   /* int */
 	SUB_INT64, /* int64_t */
 	SUB_SIZE,  /* size_t */
-	SUB_ADDR,  /* char[256] */
-	SUB_PATH,  /* char[SETTINGS_PATH_MAX] */
-	SUB_ACCEPT /* enum repl_accept */
+	SUB_COMPAT, /* bool: repcached or none */
+	SUB_ADDR,   /* char[256] */
+	SUB_PATH,   /* char[SETTINGS_PATH_MAX] */
+	SUB_ACCEPT  /* enum repl_accept */
 };
 
 struct suboption {
@@ -58,6 +59,8 @@ static const struct suboption suboptions[] = {
          "MS: wait for the peer at SIGTERM (default 5000)"},
         {"repl_max_skew", SUB_INT64, FIELD(repl_max_skew_ms), 1, 3153600000, 1000,
          "SECONDS: refuse a peer with a clock ahead of it (86400)"},
+        {"repl_compat", SUB_COMPAT, FIELD(repl_compat), 0, 0, 0,
+         "repcached: be a peer of one, too (default: none)"},
         {"repl_listen", SUB_ADDR, FIELD(repl_listen), 0, 0, 0,
          "ADDR: listen for the peer here (default: as -l)"},
         {"repl_accept", SUB_ACCEPT, FIELD(repl_accept), 0, 0, 0,
@@ -125,6 +128,16 @@ static bool set_address(struct settings_parse *p, const struct suboption *o, con
 	return true;
 }
 
+static bool set_compat(struct settings_parse *p, const struct suboption *o, const char *value)
+{
+	bool repcached = value && strcmp(value, "repcached") == 0;
+
+	if (!repcached && (!value || strcmp(value, "none") != 0))
+		return settings_fail(p, EXIT_BAD_VALUE, "%s must be repcached or none", o->name);
+	*(bool *)((char *)p->s + o->offset) = repcached;
+	return true;
+}
+
 static bool set_path(struct settings_parse *p, const struct suboption *o, const char *value)
 {
 	if (!value || !*value)
@@ -157,6 +170,8 @@ static bool apply_suboption(struct settings_parse *p, const struct suboption *o,
 	case SUB_FALSE:
 		*(bool *)((char *)p->s + o->offset) = false;
 		return true;
+	case SUB_COMPAT:
+		return set_compat(p, o, value);
 	case SUB_ADDR:
 		return set_address(p, o, value);
 	case SUB_PATH:

@@ -201,6 +201,12 @@ static void try_connect(struct world *w, int i)
 
 	if (w->blackhole)
 		return;
+	if (w->scripted[to] && !w->refuse) {
+		struct wire *s = w->dialled[to] = wire_new(w, -1, i);
+		s->conn[1] = repl_conn_open(h->repl, true, "a script");
+		w->links_made++;
+		return;
+	}
 	if (w->refuse || !other->repl || !repl_wants(other->repl)->link_listen) {
 		repl_connect_failed(h->repl, "Connection refused");
 		return;
@@ -406,6 +412,12 @@ bool stranger_is_closed(const struct wire *s)
 
 void stranger_forget(struct wire *s)
 {
+	wire_free(s);
+}
+
+void stranger_closes(struct world *w, struct wire *s)
+{
+	end_closed(w, s, 1, "closed by the peer");
 	wire_free(s);
 }
 

@@ -56,6 +56,8 @@ struct world {
 	bool refuse;    /* nobody can connect */
 	bool blackhole; /* connecting never ends */
 	int links_made;
+	bool scripted[HOSTS];        /* that is no daemon, but a script that can be connected to */
+	struct wire *dialled[HOSTS]; /* what was last connected to it; the script is the stranger there */
 	size_t chunk_max;
 	size_t bytes_per_ms; /* of all wires together; 0: no limit */
 	size_t bytes_now;
@@ -89,6 +91,7 @@ void stranger_says(struct world *w, struct wire *s, const void *data, size_t len
 const uint8_t *stranger_heard(const struct wire *s, size_t *len);
 bool stranger_is_closed(const struct wire *s);
 void stranger_forget(struct wire *s);
+void stranger_closes(struct world *w, struct wire *s);
 
 /* What clients do. */
 bool put(struct host *h, const char *key, const char *value);

@@ -27,7 +27,9 @@
 /* Evictions tried for one chunk. One is enough, unless what is evicted lies in
  * a page that is being given up: then that page's worth at worst. */
 #define CHUNK_ROUNDS 4096
-#define BORROW_SHARE 16 /* a borrowed chunk is larger by one part in this many at most */
+#define BORROW_SHARE 16 /* a free chunk that is borrowed is larger by so small a part */
+#define GUEST_SHARE 2   /* guests stay guests until they would fill this part of a page */
+#define GUEST_TIMES 4   /* a guest's chunk is at most so many times too large */
 
 bool items_alloc_refused(struct items *it)
 {
@@ -51,9 +53,11 @@ bool items_grow_class(struct items *it, int id)
 	return true;
 }
 
-/* A free chunk of a class that is a little larger. An item's class is that of
- * the page it lies in, so nobody minds; rarely used sizes share pages so. */
-static void *borrow_near(struct items *it, int id)
+/* An item's class is that of the page it lies in, so any larger chunk will do.
+ * borrow_free: a free chunk of a class that is but a little larger, so that
+ * rarely used sizes share pages. borrow_used: of the next classes, up to `times`
+ * as large, that have pages; by evicting there if none is free. */
+static void *borrow_free(struct items *it, int id)
 {
 	const struct slab_class *c = it->slabs.classes;
 	if (id == it->slabs.large)
@@ -65,13 +69,14 @@ static void *borrow_near(struct items *it, int id)
 	return NULL;
 }
 
-/* When all pages are held: a chunk of any larger class, free or by eviction. */
-static void *borrow_far(struct items *it, int id)
+static void *borrow_used(struct items *it, int id, uint64_t times)
 {
+	const struct slab_class *c = it->slabs.classes;
 	if (id == it->slabs.large)
 		return NULL;
-	for (int far = id + 1; far < it->slabs.large; far++)
-		if (it->slabs.classes[far].partial || items_evict_one(it, far)) {
+	uint64_t most = c[id].chunk_bytes * times;
+	for (int far = id + 1; far < it->slabs.large && c[far].chunk_bytes <= most; far++)
+		if (c[far].partial || (c[far].pages > 0 && items_evict_one(it, far))) {
 			void *chunk = slabs_alloc(&it->slabs, far);
 			if (chunk)
 				return chunk;
@@ -79,10 +84,25 @@ static void *borrow_far(struct items *it, int id)
 	return NULL;
 }
 
+/* A class without a page does not take one from others for each item that comes
+ * along: until it could have filled a good part of one, its items are guests. */
+static void *be_a_guest(struct items *it, int id)
+{
+	struct class_state *c = &it->classes[id];
+	if (++c->guests >= it->slabs.classes[id].per_page / GUEST_SHARE) {
+		c->guests = 0;
+		return NULL;
+	}
+	return borrow_used(it, id, GUEST_TIMES);
+}
+
 static void *get_chunk_hard(struct items *it, int id)
 {
-	bool rare = it->slabs.classes[id].pages == 0 || slabs_free_pages(&it->slabs) == 0;
-	void *chunk = rare ? borrow_near(it, id) : NULL;
+	bool full = slabs_free_pages(&it->slabs) == 0;
+	bool homeless = it->slabs.classes[id].pages == 0;
+	void *chunk = full || homeless ? borrow_free(it, id) : NULL;
+	if (!chunk && full && homeless)
+		chunk = be_a_guest(it, id);
 	for (int round = 0; !chunk && round < CHUNK_ROUNDS; round++) {
 		bool more = items_grow_class(it, id) || items_empty_trash(it, TRASH_PIECE) > 0 ||
 		            items_evict_one(it, id) || items_steal_page(it, id);
@@ -90,7 +110,8 @@ static void *get_chunk_hard(struct items *it, int id)
 		if (!more)
 			break;
 	}
-	return chunk ? chunk : borrow_far(it, id);
+	/* All pages are held: anything that is large enough will do. */
+	return chunk ? chunk : borrow_used(it, id, SLAB_CHUNK_MAX);
 }
 
 static void *get_chunk(struct items *it, int id)

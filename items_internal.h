@@ -119,7 +119,8 @@ struct item_queue {
 
 struct class_state {
 	struct item_queue small, main;
-	uint32_t churn; /* evictions since the mover looked at the class */
+	uint32_t churn;  /* evictions since the mover looked at the class */
+	uint32_t guests; /* items put up by other classes while it had no page */
 	struct items_class_info info; /* only the counters in it are kept current */
 };
 
@@ -162,6 +163,14 @@ struct mover {
 	bool evict;           /* may evict to make room */
 };
 
+/* How fast the cache turns over, to tell which classes are no longer used. */
+struct turnover {
+	uint32_t pages;      /* pages' worth of evictions in the running one */
+	uint32_t since_move; /* and since the last page was moved */
+	uint64_t version;    /* when the running one began */
+	uint64_t before;     /* when the one before it began */
+};
+
 struct observer {
 	change_observer *fn;
 	void *ctx;
@@ -192,6 +201,7 @@ struct items {
 	struct read_place *places;
 	struct sweep sweep;
 	struct mover mover;
+	struct turnover turnover;
 	struct {
 		uint32_t trash;         /* first freed chain whose chunks are still to be freed */
 		uint32_t held_large;    /* reserved and pinned large items */

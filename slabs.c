@@ -29,7 +29,7 @@
  * (few items are that large) WIDE times as wide. */
 #define FINE_STEP 0.012
 #define FINE_PAGES 1024
-#define COARSE_STEP 0.15
+#define COARSE_STEP 0.4
 #define WIDE_BYTES 2048
 #define WIDE 3
 

@@ -128,8 +128,10 @@ static const struct density {
 	{100, 1.3 * 5461},
 	{1000, 1.12 * 885},
 };
-#define MIX_BAR 1.25
-#define MIX_WRITES 1200000
+/* Against an ideal memcached that has no partly used pages. The real one (1.6.18)
+ * was measured to hold 473,000 items of this mix in -m 128, 6 % fewer than that. */
+#define MIX_BAR 1.22
+#define MIX_WRITES 900000
 
 static size_t log_normal(struct prng *p)
 {
@@ -492,6 +494,26 @@ START_TEST(a_class_without_memory_gets_some)
 }
 END_TEST
 
+/* More sizes than pages: they share, instead of taking pages from each other. */
+START_TEST(many_sizes_in_little_memory)
+{
+	struct world w;
+	struct items_gauges g;
+	world_init(&w, 2 * WORLD_MIB, false, 19);
+	w.plain_keys = true;
+	world_open(&w);
+	for (uint32_t n = 0; n < 30000; n++) {
+		size_t len = log_normal(&w.p) * 3;
+		ck_assert_ptr_nonnull(world_put(&w, n, len < 15000 ? len : 15000, 0));
+		items_tick(w.it);
+	}
+	items_gauges(w.it, &g);
+	ck_assert_uint_gt(g.item_bytes, g.page_bytes * 2 / 3);
+	ck_assert_uint_lt(items_counters(w.it)->pages_moved, 300);
+	world_close(&w);
+}
+END_TEST
+
 START_TEST(pages_follow_the_load)
 {
 	struct world w;
@@ -749,6 +771,7 @@ int main(void)
 	tcase_add_test(tc, hit_ratio_is_that_of_s3fifo);
 	tcase_add_test(tc, without_eviction);
 	tcase_add_test(tc, a_class_without_memory_gets_some);
+	tcase_add_test(tc, many_sizes_in_little_memory);
 	tcase_add_test(tc, pages_follow_the_load);
 	tcase_add_test(tc, moving_keeps_everything);
 	tcase_add_test(tc, pinned_bytes_stay);

@@ -31,7 +31,7 @@
 #include "util.h"
 
 #define SIM_HOSTS 3     /* A, B and C, a third daemon that takes A's place or pesters B */
-#define SIM_KEYS 40     /* hot ones first, then those that only make pressure */
+#define SIM_KEYS 80     /* hot ones first, then those that only make pressure */
 #define SIM_HOT 6
 #define SIM_CLIENTS 3   /* sessions per host */
 #define SIM_WIRES 24
@@ -83,10 +83,11 @@ struct sim_config {
 	int drift_ppm[SIM_HOSTS];
 	size_t memory_bytes[SIM_HOSTS], item_bytes_max[SIM_HOSTS];
 	size_t repl_buffer_bytes, repl_tombstones_bytes;
-	int repl_timeout_ms, repl_ack_ms;
+	int repl_timeout_ms, repl_ack_ms, hash_power;
 	uint32_t start_us[SIM_HOSTS];
 	uint32_t value_len_max, chunk_max, delay_us_max, connect_us_max, turn_us_max;
 	size_t pipe_bytes;
+	int secret;  /* 0 none, 1 all the same, 2 C has another one */
 	bool exact;  /* never more than one frame per input call */
 	bool pester; /* C keeps connecting to B */
 };
@@ -115,7 +116,7 @@ const char *op_name(int type);
 	X(evict_in_walk) X(expire_reclaim) X(expire_unacked) X(expire_touched) X(alloc_failed)                 \
 	X(connect_refused) X(connect_timeout) X(links_opened) X(both_connected)              \
 	X(drop_inflight) X(drop_idle) X(drop_both_lose) X(halfopen_replaced) X(reset)        \
-	X(crash) X(crash_in_walk) X(crash_with_unacked) X(term) X(term_drained)              \
+	X(crash) X(crash_in_walk) X(crash_with_unacked) X(term) X(term_drained) X(term_checked)              \
 	X(reconnect_same) X(reconnect_newid) X(third_daemon) X(third_refused)                \
 	X(apart_both_written) X(clock_back) X(pipe_full) X(read_held)                        \
 	X(frame_ITEM) X(frame_TOMB) X(frame_TOUCH) X(frame_FLUSH) X(frame_BEGIN)             \
@@ -263,7 +264,7 @@ struct host {
 	uint64_t refused_due;   /* the ACK at or above this must say `refused` */
 	uint64_t refused_event; /* in which one did */
 	uint64_t peer_max, former_max; /* highest version of the present, of former peers */
-	bool had_peer, written_apart;
+	bool greeted, had_peer, written_apart; /* a line was read; frames went either way */
 	struct pending_frame *pending;
 	int pending_count;
 	uint64_t turns, checks;
@@ -399,6 +400,7 @@ void client_op(struct host *h, const struct op *op);
 void client_event(struct host *h, int index);
 bool clients_idle(const struct host *h);
 void clients_flush(struct host *h);
+void clients_poll(struct host *h); /* after every event: has a wait ended? */
 
 /* sim_check.c */
 void check_change(void *ctx, const struct change *change);
@@ -406,6 +408,8 @@ void check_reset(struct host *h); /* a new daemon: it has seen nothing */
 void check_host(struct host *h);  /* after every event that touched it */
 /* P9: the peer said that it has what this client changed. */
 void check_acked_writes(struct host *h, const struct client *c);
+/* A daemon that stopped in peace leaves nothing behind that its peer lacks. */
+void check_stopped(struct host *h);
 void check_quiet(struct sim *s, struct host *a, struct host *b);
 void check_frame_out(struct sim *s, struct wire *w, int side, const struct frame *f);
 void check_frame_in(struct sim *s, struct wire *w, int side, const struct frame *f);

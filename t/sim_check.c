@@ -117,7 +117,7 @@ void check_reset(struct host *h)
 	h->peer_incarnation = 0;
 	h->peer_max = h->former_max = 0;
 	h->mark_seen = h->refused_due = h->refused_event = 0;
-	h->had_peer = h->written_apart = false;
+	h->greeted = h->had_peer = h->written_apart = false;
 	h->pending_count = 0;
 }
 
@@ -335,11 +335,12 @@ void check_hello(struct sim *s, struct wire *w, int side)
 		sim_cover(s, h->peer_incarnation == from->incarnation ? COV_reconnect_same : COV_reconnect_newid);
 	if (net_open_wires(s, h->id, from->id) > 1)
 		sim_cover(s, COV_halfopen_replaced);
-	h->had_peer = true; /* contact: lost tombstones count from here on */
+	h->greeted = true;
 }
 
 static void know_peer(struct sim *s, struct host *h, uint32_t incarnation)
 {
+	h->had_peer = true; /* lost tombstones count from here on */
 	if (h->peer_incarnation == incarnation)
 		return;
 	if (h->peer_incarnation)
@@ -509,27 +510,45 @@ static void settle_touch(struct host *h, const struct frame *f)
 		         'A' + h->id, f->key, order.version);
 }
 
-/* P9: what the peer confirmed, it has (or has a reason not to have). */
-static void settle_ack(struct host *h, const struct frame *f, uint32_t from)
+/* P9: p has every own state of h up to a version, or a reason not to have it. */
+static void check_has_all(struct host *h, struct host *p, uint64_t version, const char *says)
 {
 	struct sim *s = h->sim;
-	struct host *p = host_by_incarnation(s, from);
 
-	if (!p)
-		return;
 	for (int k = 0; k < SIM_KEYS; k++) {
-		const struct item *i = h->ghosts[k].source == 0 && h->ghosts[k].shadow ? state_of(h, k) : NULL;
-		struct ghost *g = &p->ghosts[k];
-		if (!i || item_is_tomb(i) || !(i->bits & ITEM_OWN) || h->ghosts[k].own_stamp > f->version)
+		const struct ghost *mine = &h->ghosts[k], *g = &p->ghosts[k];
+		const struct item *i = mine->source == 0 && mine->shadow ? state_of(h, k) : NULL;
+		if (!i || item_is_tomb(i) || !(i->bits & ITEM_OWN) || mine->own_stamp > version)
 			continue;
 		struct state_order order = item_order(i);
 		sim_cover(s, COV_acked_writes_checked);
 		if (state_order_cmp(&g->app, &order) >= 0 || barrier_of(p) >= order.version ||
 		    g->gone_evicted >= order.version || g->gone_bound >= order.version)
 			continue;
-		sim_fail(s, "P9", "%c acknowledged %" PRIu64 " but never had k%d v=%" PRIu64 " t%d of %c",
-		         'A' + p->id, f->version, k, order.version, order.touches, 'A' + h->id);
+		sim_fail(s, "P9", "%c %s %" PRIu64 " but never had k%d v=%" PRIu64 " t%d of %c", 'A' + p->id, says,
+		         version, k, order.version, order.touches, 'A' + h->id);
 	}
+}
+
+static void settle_ack(struct host *h, const struct frame *f, uint32_t from)
+{
+	struct host *p = host_by_incarnation(h->sim, from);
+
+	if (p)
+		check_has_all(h, p, f->version, "acknowledged");
+}
+
+void check_stopped(struct host *h)
+{
+	struct wire *w = net_link(h->sim);
+	struct host *p = host_by_incarnation(h->sim, h->peer_incarnation);
+
+	/* A stranger that knocks, or a half-open link, is another story. */
+	if (!w || !p || (w->host[0] != h->id && w->host[1] != h->id) ||
+	    net_open_wires(h->sim, h->id, p->id) != 1 || h->may_fail || p->may_fail)
+		return;
+	sim_cover(h->sim, COV_term_checked);
+	check_has_all(h, p, UINT64_MAX, "let the other stop at");
 }
 
 void check_acked_writes(struct host *h, const struct client *c)
@@ -659,7 +678,7 @@ static void check_lost_below(struct host *h)
 {
 	uint64_t lost = repl_lost_below(node_repl(h->node));
 
-	if (lost && !h->had_peer)
+	if (lost && !h->greeted)
 		sim_fail(h->sim, "P8", "%c never had a peer and has lost_below %" PRIu64, 'A' + h->id, lost);
 	if (lost > h->lost_below) {
 		sim_cover(h->sim, COV_lost_raised);

@@ -719,3 +719,10 @@ void clients_flush(struct host *h)
 		give_all(h, c);
 	}
 }
+
+void clients_poll(struct host *h)
+{
+	for (int i = 0; i < SIM_CLIENTS; i++)
+		if (h->clients[i].held)
+			is_held(h, &h->clients[i]);
+}

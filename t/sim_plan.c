@@ -121,6 +121,8 @@ static void choose_link(struct gen *g, struct sim_config *c, int profile)
 	c->repl_tombstones_bytes = 1u << 20;
 	if (profile == 4 || chance(g, 60))
 		c->repl_tombstones_bytes = (size_t)range(g, 1, 300);
+	c->secret = chance(g, 30) ? 1 + (c->pester && chance(g, 50)) : 0;
+	c->hash_power = (int)range(g, 1, 6); /* the index grows, also under a walk */
 	c->repl_ack_ms = chance(g, 25) ? (int)range(g, 1, chance(g, 50) ? 20 : 1000) : 0;
 	if (profile == 5) { /* long walks */
 		c->repl_buffer_bytes = (size_t)range(g, 100, 600);
@@ -152,11 +154,11 @@ static void choose_config(struct gen *g, struct sim_config *c, int profile)
 		c->drift_ppm[i] = chance(g, 70) ? 0 : (int)range(g, -500, 500);
 		c->start_us[i] = chance(g, 50) ? 0 : (uint32_t)below(g, chance(g, 50) ? 5000 : 1500000);
 	}
-	choose_memory(g, c, profile);
-	choose_link(g, c, profile);
 	c->pester = profile == 3 ? chance(g, 50) : chance(g, 8);
 	if (c->pester)
 		c->start_us[2] += 500000;
+	choose_memory(g, c, profile);
+	choose_link(g, c, profile);
 }
 
 /* ---- weights ------------------------------------------------------------------------ */
@@ -222,7 +224,7 @@ static void choose_fault_weights(struct gen *g, int profile)
 	}
 	maybe(g, OP_NOMEM, 20, 2);
 	maybe(g, OP_QUIESCE, 20, 1);
-	if (profile == 3)
+	if (profile == 3 && g->plan->config.secret != 2)
 		w[OP_SWAP] = 3;
 	if (profile == 5) {
 		w[OP_FILL] = 12;
@@ -428,10 +430,10 @@ void plan_print_config(const struct sim_config *c)
 	printf("keys %d, -x on%s%s%s, offsets %" PRId64 "/%" PRId64 " ms, drift %d/%d ppm, start %u/%u us\n",
 	       c->keys, c->dial[0] ? " A" : "", c->dial[1] ? " B" : "", c->pester ? " C (pesters)" : "",
 	       c->offset_ms[0], c->offset_ms[1], c->drift_ppm[0], c->drift_ppm[1], c->start_us[0], c->start_us[1]);
-	printf("memory %zu/%zu KiB, -I %zu/%zu, values to %u, repl_buffer %zu, repl_tombstones %zu, timeout %d ms, ack %d\n",
+	printf("memory %zu/%zu KiB, -I %zu/%zu, values to %u, repl_buffer %zu, repl_tombstones %zu, timeout %d ms, ack %d, secret %d\n",
 	       c->memory_bytes[0] >> 10, c->memory_bytes[1] >> 10, c->item_bytes_max[0], c->item_bytes_max[1],
 	       c->value_len_max, c->repl_buffer_bytes, c->repl_tombstones_bytes, c->repl_timeout_ms,
-	       c->repl_ack_ms);
+	       c->repl_ack_ms, c->secret);
 	printf("chunks to %u, delay to %u us, connects %u us, turns %u us, pipe %zu bytes%s\n", c->chunk_max,
 	       c->delay_us_max, c->connect_us_max, c->turn_us_max, c->pipe_bytes, c->exact ? ", frame by frame" : "");
 }

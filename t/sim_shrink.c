@@ -168,6 +168,7 @@ static void plain_config(struct search *f)
 	TRY(c->pipe_bytes = 1 << 20);
 	TRY(c->delay_us_max = 30);
 	TRY(c->repl_ack_ms = 0);
+	TRY(c->secret = 0);
 	TRY(c->connect_us_max = 0);
 	TRY(c->turn_us_max = 0);
 	TRY(c->value_len_max = 12);

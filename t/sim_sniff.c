@@ -26,10 +26,18 @@ void sniff_release(struct sniff *n)
 	memset(n, 0, sizeof(*n));
 }
 
-/* Bytes of the line or frame at the front of data, 0 if that is not known yet. */
-static size_t unit_len(const struct sniff *n, const uint8_t *data, size_t len)
+/* Lines are printable, types of frames are not. */
+static bool is_line(const uint8_t *data)
 {
-	if (n->lines == 0) {
+	return data[0] >= ' ';
+}
+
+/* Bytes of the line or frame at the front of data, 0 if that is not known yet. */
+static size_t unit_len(const uint8_t *data, size_t len)
+{
+	if (len == 0)
+		return 0;
+	if (is_line(data)) {
 		const uint8_t *end = memchr(data, '\n', len);
 		return end ? (size_t)(end - data) + 1 : 0;
 	}
@@ -47,7 +55,7 @@ size_t sniff_until_frame_end(const struct sniff *n, const uint8_t *next, size_t 
 	if (n->len) /* may be nothing at all, and memcpy wants a pointer */
 		memcpy(head, n->data, have);
 	memcpy(head + have, next, more);
-	size_t unit = unit_len(n, head, have + more);
+	size_t unit = unit_len(head, have + more);
 	if (unit == 0 || unit <= n->len)
 		return len;
 	return unit - n->len < len ? unit - n->len : len;
@@ -60,7 +68,7 @@ int sniff_count_control(const struct sniff *n, const uint8_t *data, size_t len)
 	size_t have = n->len < sizeof(head) ? n->len : sizeof(head);
 	size_t at = 0;
 
-	if (n->lines == 0)
+	if (n->lines == 0 || (have && is_line(n->data)))
 		return 0;
 	if (have) { /* a frame that was begun: where does it end? */
 		memcpy(head, n->data, have);
@@ -69,7 +77,7 @@ int sniff_count_control(const struct sniff *n, const uint8_t *data, size_t len)
 		memcpy(head + have, data, sizeof(head) - have);
 		at = WIRE_FRAME_BYTES + (size_t)load_be32(head + 1) - n->len;
 	}
-	while (at < len) {
+	while (at < len && !is_line(data + at)) {
 		count += data[at] == WIRE_MARK || data[at] == WIRE_ACK;
 		if (len - at < WIRE_FRAME_BYTES)
 			break;
@@ -131,13 +139,13 @@ static void one_frame(struct sim *s, struct wire *w, int side, bool arriving, co
 	check_frame_out(s, w, side, &f);
 }
 
-static void one_line(struct sim *s, struct wire *w, int side, bool arriving, const struct sniff *n)
+static void one_line(struct sim *s, struct wire *w, int side, bool arriving, const uint8_t *data, size_t len)
 {
 	struct wire_hello hello;
 	char reason[WIRE_REASON_BYTES_MAX] = "";
 	const char *error = NULL;
 	size_t consumed = 0;
-	enum wire_line line = wire_line_decode(n->data, n->len, &hello, reason, &consumed, &error);
+	enum wire_line line = wire_line_decode(data, len, &hello, reason, &consumed, &error);
 
 	if (line == WIRE_LINE_BAD || line == WIRE_LINE_MORE)
 		sim_fail(s, "WIRE", "%c sent a bad line: %s", 'A' + w->host[side], error ? error : "?");
@@ -169,12 +177,12 @@ void sniff_bytes(struct sim *s, struct wire *w, int side, bool arriving, const u
 
 	sniff_append(n, data, len);
 	while (off < n->len && !sim_failed(s)) {
-		size_t unit = unit_len(n, n->data + off, n->len - off);
+		size_t unit = unit_len(n->data + off, n->len - off);
 		if (unit == 0 || n->len - off < unit)
 			break;
-		if (n->lines == 0) {
-			n->lines = 1;
-			one_line(s, w, side, arriving, n);
+		if (is_line(n->data + off)) {
+			n->lines++;
+			one_line(s, w, side, arriving, n->data + off, unit);
 		} else {
 			struct wire_frame f;
 			size_t head = 0;

@@ -176,7 +176,7 @@ static void host_settings(struct host *h)
 	settings_init(set);
 	set->memory_bytes_max = c->memory_bytes[h->id];
 	set->item_bytes_max = c->item_bytes_max[h->id];
-	set->hash_power = 10;
+	set->hash_power = c->hash_power;
 	set->replicated = true;
 	set->repl_port = REPL_PORT_DEFAULT;
 	if (h->dial_next)
@@ -185,6 +185,8 @@ static void host_settings(struct host *h)
 	set->repl_tombstones_bytes = c->repl_tombstones_bytes;
 	set->repl_timeout_ms = c->repl_timeout_ms;
 	set->repl_ack_ms = c->repl_ack_ms;
+	set->repl_has_secret = c->secret != 0;
+	memset(set->repl_link_key, c->secret == 2 && h->id == 2 ? 2 : 1, sizeof(set->repl_link_key));
 }
 
 void host_start(struct host *h)
@@ -304,6 +306,8 @@ static void host_turn_end(struct host *h)
 	if (h->stopping && node_wants(h->node).stopped) {
 		sim_say(s, "%c exits", 'A' + h->id);
 		sim_cover(s, COV_term_drained);
+		if (s->now_us < h->stop_at_us + h->settings.repl_drain_ms * INT64_C(1000))
+			check_stopped(h);
 		host_down(h, false);
 		return;
 	}
@@ -358,6 +362,17 @@ static void next_op(struct sim *s)
 		sim_push(s, s->now_us + s->plan.ops[s->op_next].wait_us, (struct event){.type = EV_OP});
 }
 
+static void check_touched(struct sim *s)
+{
+	for (int i = 0; i < SIM_HOSTS; i++) {
+		struct host *h = &s->hosts[i];
+		if (!s->touched_hosts[i] || !h->up || sim_failed(s))
+			continue;
+		clients_poll(h);
+		check_host(h);
+	}
+}
+
 static void sim_step(struct sim *s)
 {
 	struct event e = heap_pop(s);
@@ -375,9 +390,7 @@ static void sim_step(struct sim *s)
 		host_event(s, &e);
 	else
 		net_event(s, &e);
-	for (int i = 0; i < SIM_HOSTS; i++)
-		if (s->touched_hosts[i] && s->hosts[i].up && !sim_failed(s))
-			check_host(&s->hosts[i]);
+	check_touched(s);
 }
 
 /* ---- healing ---------------------------------------------------------------------- */
@@ -415,6 +428,7 @@ static void heal(struct sim *s)
 		h->listen_fails = false;
 		clients_flush(h);
 	}
+	check_touched(s); /* before other events follow inside this one */
 }
 
 /* A flush_all that is still to fire keeps the pair from being quiet. */

@@ -75,4 +75,12 @@ under_load($two, $one, 'the other lost, rejoins', rejoin_under_load => 1);
 under_load($one, $two, 'the first lost, rejoins with -x', rejoin_under_load => 1, restart => { peer => $two->addr });
 under_load($two, $one, 'mutual now, the other lost');
 
+# T_SECONDS=300: either of the two in a loop, under mixed load on both.
+my ($lost, $left) = ($one, $two);
+my $until = time() + ($ENV{T_SECONDS} || 0);
+for (my $n = 1; time() < $until; $n++) {
+	under_load($lost, $left, "loop $n", rejoin_under_load => $n % 3);
+	($lost, $left) = ($left, $lost);
+}
+
 done_testing();

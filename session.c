@@ -480,6 +480,11 @@ void session_input(struct session *s, const uint8_t *data, size_t len)
 	s->engine->stats->bytes_read += len;
 	if (s->closing || len == 0)
 		return;
+	if (hold_is_waiting(&s->hold)) { /* of a body that came in the same receive */
+		s->pause = PAUSE_TURN;
+		s->closing = !buf_append(&s->in, data, len);
+		return;
+	}
 	if (buf_len(&s->in) > 0) {
 		if (!buf_append(&s->in, data, len))
 			s->closing = true;

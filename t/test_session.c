@@ -768,6 +768,47 @@ START_TEST(replies_to_changes_wait_for_the_peer)
 }
 END_TEST
 
+/* The shell hands over the end of a body and what came behind it in one turn. */
+START_TEST(what_follows_a_body_waits_with_its_reply)
+{
+	static struct fixture server;
+	struct hold_queue holds;
+	struct iovec iov[4];
+	char out[512];
+
+	fixture_init(&server);
+	fixture_open(&server);
+	hold_queue_init(&holds, 100);
+	hold_on_link(&holds, true);
+	server.engine.holds = &holds;
+	struct session *s = session_new(&server.engine, server.shared);
+
+	say(s, "set k 0 0 5000\r\n", out, sizeof(out));
+	ck_assert_int_eq(session_body_iov(s, iov, ARRAY_LEN(iov)), 2);
+	memset(iov[0].iov_base, 'x', iov[0].iov_len);
+	memcpy(iov[1].iov_base, "\r\n", 2);
+	session_body_received(s, 5002);
+	ck_assert_int_eq(session_state(s), SESSION_HOLD);
+	ck_assert_uint_eq(say(s, "set q 0 0 1\r\nb\r\nget q\r\nget q", out, sizeof(out)), 0);
+	ck_assert_int_eq(session_state(s), SESSION_HOLD);
+	hold_on_ack(&holds, server.hlc.last, false);
+	ck_assert_int_eq(session_state(s), SESSION_YIELD);
+	say(s, "", out, sizeof(out));
+	ck_assert_str_eq(out, "STORED\r\n");
+	session_resume(s);
+	ck_assert_int_eq(session_state(s), SESSION_HOLD);
+	ck_assert_uint_eq(holds.waiting, 1);
+	hold_on_ack(&holds, server.hlc.last, false);
+	ck_assert_int_eq(session_state(s), SESSION_READ);
+	say(s, "", out, sizeof(out));
+	ck_assert_str_eq(out, "STORED\r\nVALUE q 0 1\r\nb\r\nEND\r\n");
+	say(s, "\r\n", out, sizeof(out));
+	ck_assert_str_eq(out, "VALUE q 0 1\r\nb\r\nEND\r\n");
+	session_free(s);
+	fixture_close(&server);
+}
+END_TEST
+
 START_TEST(noise_is_answered_alike_in_all_pieces)
 {
 	struct prng p = {.state = (uint64_t)_i};
@@ -823,6 +864,7 @@ int main(void)
 	tcase_add_test(more, replies_do_not_cross);
 	tcase_add_test(more, no_memory_to_answer);
 	tcase_add_test(more, replies_to_changes_wait_for_the_peer);
+	tcase_add_test(more, what_follows_a_body_waits_with_its_reply);
 	tcase_add_loop_test(more, noise_is_answered_alike_in_all_pieces, 0, 100);
 	suite_add_tcase(suite, more);
 	SRunner *runner = srunner_create(suite);

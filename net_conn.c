@@ -44,7 +44,7 @@ struct conn {
 	struct net *net;
 	struct session *session;
 	struct event event;
-	int64_t active_ms; /* mono, when it last sent something */
+	int64_t active_ms; /* mono, when bytes last came or went */
 	int fd;
 	short waits_for; /* EV_READ, EV_WRITE or 0 */
 };
@@ -117,6 +117,7 @@ static enum send_result conn_send(struct conn *c)
 			return net_would_block(errno) ? SEND_STUCK : SEND_DEAD;
 		bool partial = (size_t)sent < iov_bytes(iov, count);
 		session_sent(c->session, (size_t)sent);
+		c->active_ms = c->net->now.mono_ms;
 		total += (size_t)sent;
 		if (partial || (total >= SEND_BYTES_PER_TURN && session_output(c->session, iov, 1) > 0))
 			return SEND_STUCK;
@@ -285,6 +286,14 @@ void net_conns_close_finished(struct net *net)
 	}
 }
 
+/* Whether it is the client's turn: nobody is idle who waits for this side, or
+ * reads slowly what is sent to him. */
+static bool conn_is_idle(const struct conn *c)
+{
+	return c->waits_for == EV_READ && net_list_empty(&c->queue) &&
+	       c->net->now.mono_ms - c->active_ms > c->net->settings->idle_timeout_s * INT64_C(1000);
+}
+
 /* The list is gone through in turns: who was looked at goes to its end. */
 void net_conns_close_idle(evutil_socket_t fd, short what, void *arg)
 {
@@ -297,7 +306,7 @@ void net_conns_close_idle(evutil_socket_t fd, short what, void *arg)
 		struct conn *c = NET_LIST_ENTRY(net->conns.next, struct conn, all);
 		net_list_remove(&c->all);
 		net_list_append(&net->conns, &c->all);
-		if (net->now.mono_ms - c->active_ms <= net->settings->idle_timeout_s * INT64_C(1000))
+		if (!conn_is_idle(c))
 			continue;
 		node_engine(net->node)->stats->idle_kicks++;
 		conn_close(c);

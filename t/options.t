@@ -334,12 +334,18 @@ SKIP: {
 	$n->kill9;
 }
 {
-	my $n = node(args => ['-o', 'idle_timeout=1']);
+	my $n = node(args => ['-o', 'idle_timeout=1', '-I', '32m', '-m', '128']);
+	my $len = 24 << 20; # more than the kernel takes for a client that does not read
 	$n->start;
+	my $slow = $n->client;
+	is($slow->set('large', 'v' x $len), 'STORED', 'a large value');
+	$slow->put("get large\r\n");
 	my $c = $n->client;
 	is($c->cmd('version') =~ /^VERSION/, 1, 'idle_timeout=1: a client');
 	wait_ok { $c->is_closed } 'is closed when idle', 5;
 	cmp_ok($n->stat('idle_kicks'), '>=', 1, 'and counted');
+	is($slow->line, "VALUE large 0 $len", 'a reply that is not read yet is not cut off');
+	is(length($slow->bytes($len + 2) || ''), $len + 2, 'it comes whole');
 	$n->kill9;
 }
 

@@ -221,6 +221,12 @@ void node_tick(struct node *n)
 		hold_expire(n->engine.holds, &n->now);
 }
 
+static bool clients_done(const struct node *n)
+{
+	return n->stopping == STOP_NOW || n->stats.curr_connections == 0 ||
+	       n->now.mono_ms >= n->stop_deadline_ms;
+}
+
 int64_t node_next_due_ms(const struct node *n)
 {
 	int64_t due = items_next_due_ms(n->items);
@@ -229,15 +235,9 @@ int64_t node_next_due_ms(const struct node *n)
 		due = repl_next_due_ms(n->repl);
 	if (n->engine.holds && hold_next_due_ms(n->engine.holds) < due)
 		due = hold_next_due_ms(n->engine.holds);
-	if (n->stopping == STOP_GRACEFUL && n->stop_deadline_ms < due)
+	if (n->stopping == STOP_GRACEFUL && !clients_done(n) && n->stop_deadline_ms < due)
 		due = n->stop_deadline_ms;
 	return due;
-}
-
-static bool clients_done(const struct node *n)
-{
-	return n->stopping == STOP_NOW || n->stats.curr_connections == 0 ||
-	       n->now.mono_ms >= n->stop_deadline_ms;
 }
 
 struct node_wants node_wants(const struct node *n)

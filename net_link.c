@@ -32,6 +32,11 @@
 /* A burst of strangers must not make the kernel drop the connect of a peer. */
 #define LINK_BACKLOG 128
 #define LINK_ADDRS_MAX 64
+/* A peer whose host is gone is noticed after these many seconds even if nothing
+ * is to be sent. Our own link has heartbeats; a repcached's has only this. */
+#define KEEPALIVE_IDLE_S 10
+#define KEEPALIVE_INTERVAL_S 5
+#define KEEPALIVE_COUNT 4
 /* A port that could not be listened on is left alone for so long. */
 #define LISTEN_RETRY_MS 1000
 
@@ -107,16 +112,29 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 	c->stuck = false; /* the end of the turn sends */
 }
 
+static void set_option(int fd, int level, int name, int value)
+{
+	setsockopt(fd, level, name, &value, sizeof(value)); /* it goes without */
+}
+
+static void set_options(int fd)
+{
+	set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
+	set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
+	set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_COUNT);
+	set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+}
+
 static void link_open(struct net_link *link, int fd, bool outgoing)
 {
 	struct link_conn *c = calloc(1, sizeof(*c));
 	char text[NET_ADDR_TEXT_BYTES] = "?";
 	struct net_addr peer;
-	int on = 1;
 
 	if (net_addr_peer(fd, &peer))
 		net_addr_text(&peer, text);
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	set_options(fd);
 	struct repl_conn *repl = c ? repl_conn_open(repl_of(link), outgoing, text) : NULL;
 	if (!repl) {
 		free(c);

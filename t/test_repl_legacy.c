@@ -44,7 +44,8 @@ static void teardown(void)
 
 static void say(struct wire *s, const char *text)
 {
-	stranger_says(&w, s, text, strlen(text));
+	if (*text)
+		stranger_says(&w, s, text, strlen(text));
 }
 
 static int index_of(const char *key, size_t len)
@@ -115,6 +116,8 @@ static void hear(struct wire *s)
 		obey(&m, p->data + done + used);
 		done += used + value;
 	}
+	if (done == 0)
+		return;
 	p->len -= done;
 	memmove(p->data, p->data + done, p->len);
 }

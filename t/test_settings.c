@@ -167,6 +167,11 @@ START_TEST(suboptions)
 	ck_assert_int_eq(s.repl_max_skew_ms, 60000);
 	ck_assert_str_eq(s.repl_listen, "127.0.0.2");
 	ck_assert(!s.maxconns_fast);
+	ck_assert(!s.repl_compat);
+	parse_ok("-X 11212 -o repl_compat=repcached");
+	ck_assert(s.repl_compat);
+	parse_ok("-X 11212 -o repl_compat=repcached,repl_compat=none");
+	ck_assert(!s.repl_compat);
 	parse_ok("-o idle_timeout=5,hashpower=20,maxconns_fast");
 	ck_assert_int_eq(s.idle_timeout_s, 5);
 	ck_assert_int_eq(s.hash_power, 20);
@@ -256,6 +261,9 @@ static const struct {
         {"-o repl_secret_file", 1, "Missing file for repl_secret_file"},
         {"-o repl_accept=some", 1, "repl_accept is any or peer, not \"some\""},
         {"-o repl_accept", 1, "repl_accept is any or peer, not \"\""},
+        {"-o repl_compat", 1, "repl_compat must be repcached or none"},
+        {"-o repl_compat=REPCACHED", 1, "repl_compat must be repcached or none"},
+        {"-X 1 -o repl_compat=repcached,repl_secret_file=/x", 64, "repl_compat=repcached and repl_secret_file ex"},
         {"-X 11212 -o repl_accept=peer", 64, "repl_accept=peer needs -x: it accepts that host only"},
         {"-o repl_tombstones=65536", 64, "repl_tombstones cannot be more than 1/2 of memory max."},
         {"-l 1.2.3.4:http", 71, "Invalid port number: \"http\""},

@@ -397,8 +397,9 @@ static void begin_walk(struct repl *r, uint64_t cut, enum walk_cause cause)
 		put_flush(r);
 }
 
-/* An item of the walk: the value if the peer may lack it, else what is true of
- * it and may be news. */
+/* An item of the walk: the value if the peer may lack it. A touched state is sent
+ * whole: its former expiry may have passed over there meanwhile, and a TOUCH of
+ * what is gone could not bring it back. */
 static bool walk_item(struct repl *r, const struct item *i)
 {
 	const struct repl_send *s = &r->send;
@@ -406,13 +407,10 @@ static bool walk_item(struct repl *r, const struct item *i)
 	bool lacks = s->cut == 0 ? own || i->version <= r->lost.former : own && i->version > s->cut;
 	struct state_order order = item_order(i);
 
-	if (lacks) {
+	if (lacks || items_touched_above(r->items, i, s->cut)) {
 		r->counts.walks[s->cause].items++;
 		return put_item(r, i);
 	}
-	if (items_touched_above(r->items, i, s->cut))
-		return repl_is_text(r) ? put_item(r, i)
-				       : put_keyed(r, WIRE_TOUCH, item_key(i), i->key_len, &order);
 	if (s->sweeps)
 		return put_keyed(r, WIRE_HAVE, item_key(i), i->key_len, &order);
 	return true;

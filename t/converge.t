@@ -329,10 +329,7 @@ for my $case (['for a moment', 60000], ['for too long', 400]) {
 	wait_ok { !$two->stat('curr_items') } "$name: expired and cleared away on the other", 20;
 	$net->mode('pass');
 	pair_again($one, $two, $name);
-	TODO: {
-		local $TODO = 'a touch of what is no longer held is not answered by the item';
-		same_on_both($one, $two, \@all, "$name: the same on both", 0.1);
-	}
+	same_on_both($one, $two, \@all, "$name: the same on both");
 	is(scalar(keys %{ $one->c->mget(@all) }), scalar @all, "$name: where it was touched it is");
 	$_->kill9 for $one, $two;
 }

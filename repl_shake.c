@@ -264,6 +264,10 @@ static void meet_link(struct repl_conn *c)
 	struct repl *r = c->repl;
 	struct repl_conn *link = r->link;
 
+	if (link->speech == SPEECH_TEXT) {
+		refuse(c, "this node is paired with %s (repcached)", link->addr);
+		return;
+	}
 	if (link->hello.node_id != c->hello.node_id) {
 		refuse(c, "this node is paired with %s (node %016" PRIx64 ")", link->addr,
 		       link->hello.node_id);
@@ -317,7 +321,7 @@ static void answer(struct repl_conn *c)
 
 void repl_shake_broken(struct repl *r)
 {
-	if (!r->peer.known)
+	if (!r->peer.known && r->lost.former == 0)
 		r->lost = (struct repl_lost){.contact = false};
 }
 
@@ -472,7 +476,8 @@ void repl_leave_peer(struct repl *r)
 			lost->below = lost->former;
 		if (lost->former > lost->unsent)
 			lost->unsent = lost->former;
-		since = r->hlc->last;
+		/* A version of its own: what any peer has seen so far is below it. */
+		since = hlc_next(r->hlc, r->now->wall_ms);
 	}
 	*p = (struct repl_peer){.since = since};
 	items_unsettle(r->items);

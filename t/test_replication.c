@@ -862,6 +862,40 @@ START_TEST(a_former_peer_comes_back)
 }
 END_TEST
 
+/* The same, and no version was made since: b has read the last MARK, but its ACK
+ * is lost, and what c brings is older than that MARK. */
+START_TEST(a_former_peer_has_seen_the_clock)
+{
+	struct host *a, *b;
+
+	w.hosts[1].settings.repl_timeout_ms = 60000;
+	make_pair(&a, &b);
+	run(&w, 20000);
+	struct wire *x = wire_between(&w, 0, 1);
+	x->pipe[x->host[1] == 1].stalled = true;
+	put(a, "k", "v");
+	run(&w, 50);
+	ck_assert_str_eq(get(b, "k"), "v");
+	x->lost = true;
+	run(&w, 6000);
+	host_step_clock(&w, 2, -17000);
+	w.refuse = true;
+	struct host *c = host_start(&w, 2, 0);
+	run(&w, 3000);
+	put_many(c, "late", 5);
+	w.refuse = false;
+	settle(&w, 0, 2);
+	ck_assert_uint_lt(version_of(c, "late4"), version_of(a, "k"));
+	ck_assert_int_eq(count_many(a, "late", 5), 5);
+	host_kill(&w, 2, true);
+	drop_all(&w, true);
+	run(&w, 1500);
+	settle(&w, 0, 1);
+	ck_assert_int_eq(count_many(a, "late", 5), 5);
+	both_have(a, b, "late3", "value 3");
+}
+END_TEST
+
 /* An unsettled own state that is evicted leaves a tombstone. */
 START_TEST(evicted_before_it_was_settled)
 {
@@ -1520,6 +1554,7 @@ static void add_section_1_to_4(Suite *suite)
 	tcase_add_test(t, a_node_without_a_past_harms_nobody);
 	tcase_add_test(t, three_daemons_taking_turns);
 	tcase_add_test(t, a_former_peer_comes_back);
+	tcase_add_test(t, a_former_peer_has_seen_the_clock);
 	tcase_add_test(t, evicted_before_it_was_settled);
 	suite_add_tcase(suite, t);
 }

@@ -231,8 +231,8 @@ static void link_up(struct repl_conn *c)
 void repl_legacy_lost(struct repl *r)
 {
 	r->legacy.merging = r->legacy.owes_copy = false;
-	r->lost.former = r->hlc->last;
-	r->peer.since = r->hlc->last; /* no partial walk reaches back beyond it */
+	r->peer.since = hlc_next(r->hlc, r->now->wall_ms); /* no partial walk reaches back beyond it */
+	r->lost.former = r->peer.since;
 }
 
 bool repl_legacy_timeout(struct repl_conn *c)

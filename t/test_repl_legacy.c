@@ -946,6 +946,10 @@ START_TEST(two_of_us_mutually)
 }
 END_TEST
 
+#define HELLO                                                                                     \
+	"REPL/1 0123456789abcdef origin=7 seen=0000000000000000:0 clock=0 wall=1700000000000 items=0 " \
+	"maxitem=1048576 auth=none nonce=00112233445566778899aabbccddeeff\n"
+
 /* One was stopped before it could say its line, and the other takes it for a
  * repcached: that does not last. */
 START_TEST(taken_for_a_repcached)
@@ -955,8 +959,7 @@ START_TEST(taken_for_a_repcached)
 	struct wire *s = stranger(&w, 0);
 	run(&w, 600);
 	ck_assert_str_eq(text(a, "link_protocol"), "repcached");
-	say(s, "REPL/1 0123456789abcdef origin=7 seen=0000000000000000:0 clock=0 wall=1700000000000 items=0 "
-	       "maxitem=1048576 auth=none nonce=00112233445566778899aabbccddeeff\n");
+	say(s, HELLO);
 	run(&w, 5);
 	ck_assert(stranger_is_closed(s));
 	ck_assert(repl_wants(a->repl)->link_listen);
@@ -989,6 +992,35 @@ START_TEST(from_repcached_to_ours)
 	ck_assert_uint_eq(number(b, "walks_lost"), 0);
 	ck_assert_uint_eq(repl_lost_below(a->repl) + repl_lost_below(b->repl), 0);
 	is_own_pair(a, b);
+}
+END_TEST
+
+/* A promise that came to nothing in between must not make it forget what it has
+ * from the repcached. */
+START_TEST(a_broken_promise_between)
+{
+	struct host *b = host_start(&w, 0, -1);
+	struct wire *s = it_connects(0);
+
+	say(s, "rep a 5 0 1 1\r\nx\r\n");
+	wait_ms(s, 5);
+	struct wire *third = stranger(&w, 0);
+	say(third, HELLO);
+	run(&w, 5);
+	ck_assert(stranger_is_closed(third));
+	ck_assert(said(b, "this node is paired with a stranger (repcached)"));
+	stranger_closes(&w, s);
+	run(&w, 5);
+	s = stranger(&w, 0);
+	say(s, HELLO);
+	run(&w, 5);
+	ck_assert_uint_gt(s->pipe[1].len, 100); /* answered */
+	stranger_closes(&w, s);
+	run(&w, 5);
+	struct host *a = host_start(&w, 1, 0);
+	settle(&w, 0, 1);
+	ck_assert_str_eq(get(a, "a"), "x");
+	is_own_pair(b, a);
 }
 END_TEST
 
@@ -1092,6 +1124,7 @@ static void add_sections(Suite *suite)
 	tcase_add_loop_test(o, two_of_us_mutually, 0, 24);
 	tcase_add_test(o, taken_for_a_repcached);
 	tcase_add_test(o, from_repcached_to_ours);
+	tcase_add_test(o, a_broken_promise_between);
 	tcase_add_test(o, from_ours_to_repcached);
 	tcase_add_test(o, a_former_peer_comes_back);
 }

@@ -127,7 +127,8 @@ bool slabs_init(struct slabs *s, const struct slabs_config *config)
 	s->fresh = 1;
 	for (s->shift = 2; range_bytes(s) >> s->shift >= HANDLE_TOMB; s->shift++)
 		;
-	assert(config->large_chunk_bytes % (UINT32_C(1) << s->shift) == 0);
+	if (config->large_chunk_bytes % (UINT32_C(1) << s->shift) != 0)
+		return false; /* handles of 32 bits do not reach so far */
 	make_classes(s, config);
 	s->base = vmem_reserve(range_bytes(s));
 	s->pages = vmem_reserve(table_bytes(s));

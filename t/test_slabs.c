@@ -97,6 +97,18 @@ START_TEST(handles_of_huge_ranges)
 }
 END_TEST
 
+/* Beyond what 32-bit handles of large chunks reach: refused, not crashed. */
+START_TEST(a_range_that_is_too_large)
+{
+	struct slabs s;
+	for (int tib = 16; tib <= 1024; tib *= 2) {
+		struct slabs_config config = {.memory_bytes_max = (size_t)tib << 40,
+		                              .large_chunk_bytes = 4096};
+		ck_assert(!slabs_init(&s, &config));
+	}
+}
+END_TEST
+
 /* Fill all memory with one class: every chunk is different, then no more. */
 START_TEST(fill_one_class)
 {
@@ -227,6 +239,7 @@ int main(void)
 	tcase_add_test(tc, class_tables);
 	tcase_add_test(tc, default_classes_waste_little);
 	tcase_add_test(tc, handles_of_huge_ranges);
+	tcase_add_test(tc, a_range_that_is_too_large);
 	tcase_add_test(tc, fill_one_class);
 	tcase_add_loop_test(tc, soak, 0, 6);
 	tcase_add_test(tc, draining);

@@ -380,7 +380,10 @@ static bool run_parsed(struct session *s, struct parsed *parsed, const uint8_t *
 			begin_upload(s, parsed);
 			return true;
 		}
-		return run_command(s, &parsed->cmd, line);
+		if (run_command(s, &parsed->cmd, line))
+			return true;
+		s->text.scanned = result->consumed - 1; /* its end need not be looked for again */
+		return false;
 	case PARSE_BAD:
 		if (result->swallow > 0)
 			s->swallow = (struct swallow){result->swallow, result->error, parsed->cmd.quiet};

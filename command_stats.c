@@ -174,6 +174,8 @@ static void stats_general(struct engine *e, const struct stats_sink *sink)
 	stats_memory(e, sink);
 	if (e->repl_stats_flat)
 		e->repl_stats_flat(e->repl, sink);
+	else
+		stats_str(sink, "replication", "OFF");
 }
 
 /* ---- stats settings --------------------------------------------------------- */

@@ -286,7 +286,7 @@ START_TEST(general_values)
 	ck_assert_str_eq(value_of("total_items"), "1");
 	ck_assert_str_eq(value_of("bytes"), "39"); /* header 28, key 1, value 10 */
 	ck_assert_str_eq(value_of("get_hits"), "1");
-	ck_assert_ptr_null(value_of("replication"));
+	ck_assert_str_eq(value_of("replication"), "OFF");
 }
 END_TEST
 

@@ -241,6 +241,7 @@ START_TEST(the_general_list)
 	        "hash_bytes", "hash_is_expanding", "slab_reassign_rescues", "slabs_moved", "bytes", "curr_items",
 	        "total_items", "slab_global_page_pool", "expired_unfetched", "evicted_unfetched", "evicted_active",
 	        "evictions", "reclaimed", "crawler_reclaimed", "crawler_items_checked",
+	        "replication",
 	};
 	char expected[64];
 

@@ -65,7 +65,8 @@ enum op_flags {
 	OPF_NOREPLY = 1 << 0,
 	OPF_DRIBBLE = 1 << 1, /* bytes reach the session bit by bit, among other events */
 	OPF_NUMBER = 1 << 2,  /* the value is a decimal number */
-	OPF_ABSOLUTE = 1 << 3 /* expiry as an absolute time */
+	OPF_ABSOLUTE = 1 << 3, /* expiry as an absolute time */
+	OPF_BLIND = 1 << 4     /* nobody looks before it: it is the first to notice what is due */
 };
 
 struct op {

@@ -20,7 +20,8 @@
  *
  * Invariants
  *  [O1] ghosts are reset when a daemon starts: it has seen nothing
- *  [O2] no check changes what it looks at (items_state, never items_find)
+ *  [O2] no check changes what it looks at (items_state, never items_find), but
+ *       for a delayed flush that is due: any look at the items makes it happen
  *
  * Covered by: nothing checks the checker but the model, whose rules can be
  * switched off; breaking one in replication.c must show here within minutes.

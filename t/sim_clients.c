@@ -222,7 +222,9 @@ static void make_other(struct host *h, struct command_text *c, const char *key, 
 	c->len = (size_t)n;
 }
 
-static void make_command(struct host *h, const struct op *op, struct command_text *c)
+/* judged: what is shown before matters. Looking is not without effect: it makes a
+ * delayed flush happen that is due. */
+static void make_command(struct host *h, const struct op *op, bool judged, struct command_text *c)
 {
 	const char *key = h->key_texts[op->key];
 	bool reads = op->type == OP_GET || op->type == OP_GETS || op->type == OP_GAT || op->type == OP_GATS;
@@ -233,7 +235,8 @@ static void make_command(struct host *h, const struct op *op, struct command_tex
 	c->judged.op_type = op->type;
 	c->judged.relaxed = h->may_fail || h->settings.memory_bytes_max < TIGHT_MEMORY_BYTES ||
 	                    h->settings.item_bytes_max < h->sim->plan.config.value_len_max * 2;
-	look(h, op->key, &c->judged.before);
+	if (judged || op->type == OP_CAS)
+		look(h, op->key, &c->judged.before);
 	c->judged.relaxed |= c->judged.before.len + (size_t)op->a + 1024 > h->settings.item_bytes_max;
 	const char *tail = c->noreply ? " noreply" : "";
 	if (is_storage(op->type))
@@ -505,7 +508,7 @@ static void execute(struct host *h, struct client *c, const struct op *op)
 	struct sim *s = h->sim;
 	struct command_text t;
 
-	make_command(h, op, &t);
+	make_command(h, op, true, &t);
 	uint64_t changes = h->change_seq;
 	feed(h, c, t.text, t.len, false);
 	take_output(s, c, INT_MAX);
@@ -529,7 +532,7 @@ static void queue_command(struct host *h, struct client *c, const struct op *op)
 {
 	struct command_text t;
 
-	make_command(h, op, &t);
+	make_command(h, op, false, &t);
 	c->in = realloc(c->in, c->in_len + t.len);
 	if (!c->in)
 		abort();
@@ -661,7 +664,7 @@ void client_op(struct host *h, const struct op *op)
 		fill(h, c, op);
 	} else if (op->type == OP_TOUCHES) {
 		touch_often(h, c, op);
-	} else if (busy || (op->flags & OPF_DRIBBLE) || h->settings.repl_ack_ms) {
+	} else if (busy || (op->flags & (OPF_DRIBBLE | OPF_BLIND)) || h->settings.repl_ack_ms) {
 		if (busy || (op->flags & OPF_DRIBBLE))
 			sim_cover(h->sim, COV_dribbled);
 		queue_command(h, c, op);

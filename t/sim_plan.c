@@ -35,7 +35,7 @@ struct gen {
 	struct plan *plan;
 	int weights[OP_COUNT], base[OP_COUNT];
 	int total;
-	bool expiring, big_times, one_sided_host;
+	bool expiring, big_times, after_step;
 	int one_sided; /* host that gets nearly all writes, -1 none */
 };
 
@@ -280,7 +280,8 @@ static void fill_client_op(struct gen *g, struct op *op)
 	if (g->one_sided >= 0 && chance(g, 85))
 		op->host = (uint8_t)g->one_sided;
 	op->flags = (uint8_t)((chance(g, 12) ? OPF_NOREPLY : 0) | (chance(g, 12) ? OPF_DRIBBLE : 0) |
-	                      (chance(g, 30) ? OPF_NUMBER : 0) | (chance(g, 20) ? OPF_ABSOLUTE : 0));
+	                      (chance(g, 30) ? OPF_NUMBER : 0) | (chance(g, 20) ? OPF_ABSOLUTE : 0) |
+	                      (chance(g, 25) ? OPF_BLIND : 0));
 	op->a = value_len(g);
 	op->b = g->expiring && chance(g, 40) ? (int32_t)range(g, 1, 12) : 0;
 	switch (op->type) {
@@ -329,6 +330,7 @@ static void fill_fault_op(struct gen *g, struct op *op)
 {
 	switch (op->type) {
 	case OP_STEP:
+		g->after_step = chance(g, 40);
 		op->a = (int32_t)(chance(g, 60) ? range(g, -5000, 5000) : range(g, -3600000, 3600000));
 		break;
 	case OP_DRIFT:
@@ -371,6 +373,14 @@ static uint32_t wait_us(struct gen *g)
 	if (z < 95)
 		return (uint32_t)below(g, 200000);
 	return (uint32_t)below(g, g->big_times ? 3000000 : 600000);
+}
+
+/* The first to notice that a clock went on is a read. */
+static void read_after_step(struct gen *g, struct op *op)
+{
+	*op = (struct op){.type = OP_GETS, .host = op->host, .key = op->key, .flags = OPF_BLIND,
+	                  .seed = (uint32_t)prng_next(&g->random)};
+	g->after_step = false;
 }
 
 static void one_op(struct gen *g, struct op *op)
@@ -416,7 +426,12 @@ void plan_make(struct plan *p, uint64_t seed, int profile, int ops_max)
 			left = (int)range(&g, 8, 40);
 			choose_phase(&g);
 		}
-		one_op(&g, &p->ops[i]);
+		if (g.after_step) {
+			p->ops[i] = p->ops[i - 1];
+			read_after_step(&g, &p->ops[i]);
+		} else {
+			one_op(&g, &p->ops[i]);
+		}
 	}
 	p->op_count = count;
 	if (chance(&g, 60)) /* a pair before anything else */
@@ -445,5 +460,5 @@ void plan_print_op(const struct op *op, int number)
 		printf(" k%d", op->key);
 	printf(" a=%d b=%d%s%s%s%s  (+%u us)\n", op->a, op->b, op->flags & OPF_NOREPLY ? " noreply" : "",
 	       op->flags & OPF_DRIBBLE ? " dribbled" : "", op->flags & OPF_NUMBER ? " number" : "",
-	       op->flags & OPF_ABSOLUTE ? " absolute" : "", op->wait_us);
+	       op->flags & OPF_ABSOLUTE ? " absolute" : op->flags & OPF_BLIND ? " blind" : "", op->wait_us);
 }

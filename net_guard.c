@@ -73,12 +73,13 @@ static void turn_away(struct net_guard *g, int fd, const struct net_addr *addr)
 {
 	char text[NET_ADDR_TEXT_BYTES];
 
+	/* Said before it is done: who sees the one can look for the other. */
+	if (is_news(g, addr)) {
+		net_addr_text(addr, text);
+		log_printf(g->net->log, LOG_NOTICE, "replication: closed %s: %s of -x %s (repl_accept=peer)",
+			   text, g->count ? "it is no address" : "no address is known", g->host);
+	}
 	close(fd);
-	if (!is_news(g, addr))
-		return;
-	net_addr_text(addr, text);
-	log_printf(g->net->log, LOG_NOTICE, "replication: closed %s: %s of -x %s (repl_accept=peer)", text,
-		   g->count ? "it is no address" : "no address is known", g->host);
 }
 
 /* As the answer has it that we have got. */

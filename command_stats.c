@@ -245,6 +245,8 @@ static void settings_repl(const struct settings *s, const struct stats_sink *sin
 	stats_str(sink, "repl_peer", s->repl_peer[0] ? s->repl_peer : "NULL");
 	stats_i64(sink, "repl_port", s->repl_port);
 	stats_str(sink, "repl_listen", s->repl_listen[0] ? s->repl_listen : "NULL");
+	stats_str(sink, "repl_accept", s->repl_accept == REPL_ACCEPT_PEER ? "peer" : "any");
+	stats_str(sink, "repl_secret", yes_no(s->repl_has_secret));
 	stats_u64(sink, "repl_buffer", s->repl_buffer_bytes);
 	stats_u64(sink, "repl_tombstones", s->repl_tombstones_bytes);
 	stats_i64(sink, "repl_timeout", s->repl_timeout_ms);

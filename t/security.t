@@ -74,6 +74,7 @@ same_on_both($one, $two, \@probe, 'with the same secret: a pair');
 like($one->stats('replication')->{peer}, qr/^127\.0\.0\.2:/, 'the slave connects from the address that it listens on');
 unlike($one->log . $two->log, qr/\Q$secret\E/, 'the secret is not in the log');
 unlike(join('', %{ $one->stats('settings') }), qr/\Q$secret\E/, 'nor in the settings');
+is($one->stats('settings')->{repl_secret} . $two->stats('settings')->{repl_accept}, 'yesany', 'which say that there is one');
 
 # The end of the line does not belong to the secret.
 {

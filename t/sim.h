@@ -193,6 +193,7 @@ struct ghost {
 	struct state_order vis;  /* newest state shown here */
 	uint64_t gone_evicted;   /* newest version that was evicted, expired, or not storable */
 	uint64_t gone_bound;     /* newest version dropped by lost_below or SWEEP */
+	struct state_order made; /* newest state made here */
 	uint64_t own_stamp;      /* version drawn for the newest own change */
 	uint32_t source;         /* incarnation its value came from; 0: made here */
 	uint32_t touch_source;   /* ... its newest touch */

@@ -279,6 +279,7 @@ static void on_state(struct host *h, int key, const struct change *c)
 		return;
 	h->client_changes++;
 	g->own_stamp = c->own_version;
+	g->made = c->order;
 	if (c->kind == CHANGE_TOUCH) {
 		sim_cover(s, COV_touch);
 		if (link_walking(s, h))
@@ -417,6 +418,8 @@ void check_frame_out(struct sim *s, struct wire *w, int side, const struct frame
 	if (!g->shadow || source != w->incarnation[1 - side] || source == 0 ||
 	    state_order_cmp(&g->shadow_order, &f->order) != 0)
 		return;
+	if (state_order_cmp(&g->made, &f->order) == 0)
+		return; /* it waited here while it was evicted and came back */
 	uint64_t former = h->peer_incarnation == source ? h->former_max : UINT64_MAX;
 	if (f->order.version <= former)
 		sim_cover(s, COV_echo_exempt);

@@ -51,12 +51,12 @@ void run_isolated(const struct plan *plan, bool verbose, bool silent, struct sim
 	        mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	int status = 0;
 
-	if (shared == MAP_FAILED)
-		abort();
 	fflush(NULL);
-	pid_t pid = fork();
-	if (pid < 0)
-		abort();
+	pid_t pid = shared == MAP_FAILED ? -1 : fork();
+	if (pid < 0) {
+		perror("sim: no child process");
+		exit(2);
+	}
 	if (pid == 0) {
 		alarm(RUN_SECONDS_MAX);
 		int null = silent ? open("/dev/null", O_WRONLY) : -1;

@@ -114,7 +114,7 @@ static bool answer_key(struct engine *e, const struct key *key, struct reply *re
 	if (!item)
 		return true;
 	value.cas = e->settings->cas ? item->version : 0;
-	return reply->format->value(reply, &value);
+	return reply->command->format->value(reply, &value);
 }
 
 /* Take up to max keys off the list; hash them and start to fetch what they

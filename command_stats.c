@@ -33,7 +33,7 @@ static void print_pair(void *ctx, const char *name, const char *value)
 	struct printer *p = ctx;
 
 	if (!p->failed)
-		p->failed = !p->reply->format->pair(p->reply, name, value);
+		p->failed = !p->reply->command->format->pair(p->reply, name, value);
 }
 
 /* A sink that puts "<prefix>:" before the names. */

@@ -74,8 +74,11 @@ static inline bool word_list_next(struct word_list *list, struct word *out)
 	return true;
 }
 
+struct reply_format;
+
 struct command {
 	enum command_id id;
+	const struct reply_format *format; /* how its answer is printed: set by the codec */
 	bool quiet;    /* the client wants no one-line answer */
 	bool with_cas; /* hits show the CAS unique */
 	bool has_exptime;
@@ -145,7 +148,6 @@ struct reply_format {
 /* What a handler fills in. Hits and pairs are printed as they come; the status
  * once, by the session, after the handler returned. */
 struct reply {
-	const struct reply_format *format;
 	const struct command *command;
 	struct output *out;
 	enum reply_status status;

@@ -346,7 +346,7 @@ static struct parse_result parse_line(struct command *out, const uint8_t *line, 
 	const uint8_t *word_end = space ? space : end;
 	enum command_id id = proto_text_lookup(line, (size_t)(word_end - line));
 
-	*out = (struct command){.id = id};
+	*out = (struct command){.id = id, .format = &proto_text_format};
 	if (id != CMD_NONE && rows[id].syntax == SYNTAX_KEYS)
 		return parse_keys(out, word_end, end);
 	if (id != CMD_NONE && rows[id].syntax == SYNTAX_TOUCH_KEYS)
@@ -382,7 +382,7 @@ struct parse_result proto_text_parse(struct proto_text *state, const uint8_t *in
 	size_t consumed = (size_t)(lf - in) + 1;
 	const uint8_t *end = lf > in && lf[-1] == '\r' ? lf - 1 : lf;
 	if (consumed < LINE_BYTES_MIN) {
-		*out = (struct command){.id = CMD_NONE};
+		*out = (struct command){.id = CMD_NONE, .format = &proto_text_format};
 		result = bad(REPLY_BAD_FORMAT);
 	} else {
 		result = parse_line(out, in, end);

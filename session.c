@@ -83,8 +83,8 @@ struct upload {
 
 struct swallow {
 	size_t left;
-	enum reply_status error; /* said when nothing is left */
-	bool quiet;
+	enum reply_status error; /* said of `cmd` when nothing is left */
+	struct command cmd;      /* its spans are not to be used */
 };
 
 struct session {
@@ -165,7 +165,7 @@ static void hold_changes(struct session *s, uint64_t before)
 
 static struct reply reply_to(struct session *s, const struct command *cmd)
 {
-	return (struct reply){.format = &proto_text_format, .command = cmd, .out = &s->shared->out};
+	return (struct reply){.command = cmd, .out = &s->shared->out};
 }
 
 /* -vv: the first line of what came in or goes out, printable. */
@@ -189,16 +189,15 @@ static void answer(struct session *s, struct reply *reply)
 	const struct buf *bytes = &reply->out->bytes;
 	size_t before = buf_len(bytes);
 
-	if (!reply->format->status(reply) || reply->close)
+	if (!reply->command->format->status(reply) || reply->close)
 		s->closing = true;
 	if (is_logged(s) && buf_len(bytes) > before)
 		log_line(s, '>', buf_head(bytes) + before, buf_len(bytes) - before);
 }
 
-static void answer_error(struct session *s, enum reply_status error, bool quiet)
+static void answer_error(struct session *s, enum reply_status error, const struct command *cmd)
 {
-	struct command cmd = {.id = CMD_NONE, .quiet = quiet};
-	struct reply reply = reply_to(s, &cmd);
+	struct reply reply = reply_to(s, cmd);
 
 	reply.status = error;
 	answer(s, &reply);
@@ -213,7 +212,7 @@ static size_t swallow_some(struct session *s, size_t len)
 
 	w->left -= n;
 	if (w->left == 0)
-		answer_error(s, w->error, w->quiet);
+		answer_error(s, w->error, &w->cmd);
 	return n;
 }
 
@@ -281,7 +280,7 @@ static void begin_upload(struct session *s, struct parsed *parsed)
 
 	assert(!s->upload.active);
 	if (!command_body_begin(s->engine, cmd, &reply)) {
-		s->swallow = (struct swallow){cmd->value_len + BODY_END_LEN, reply.status, cmd->quiet};
+		s->swallow = (struct swallow){cmd->value_len + BODY_END_LEN, reply.status, *cmd};
 		return;
 	}
 	s->upload.cmd = *cmd;
@@ -386,9 +385,9 @@ static bool run_parsed(struct session *s, struct parsed *parsed, const uint8_t *
 		return false;
 	case PARSE_BAD:
 		if (result->swallow > 0)
-			s->swallow = (struct swallow){result->swallow, result->error, parsed->cmd.quiet};
+			s->swallow = (struct swallow){result->swallow, result->error, parsed->cmd};
 		else
-			answer_error(s, result->error, parsed->cmd.quiet);
+			answer_error(s, result->error, &parsed->cmd);
 		return true;
 	case PARSE_FATAL:
 		s->closing = true;

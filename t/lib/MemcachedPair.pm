@@ -288,11 +288,14 @@ sub socket_rows
 		my $target = readlink $fd or next;
 		$mine{$1} = 1 if $target =~ /^socket:\[(\d+)\]/;
 	}
-	my @rows;
+	my (@rows, %seen);
 	for my $table ('tcp', 'tcp6') {
 		for my $line (split /\n/, slurp("/proc/net/$table")) {
 			my @f = split ' ', $line;
 			next unless @f > 9 && $f[3] eq $wanted_state && $mine{$f[9]};
+			# The kernel lists a socket twice now and then, if the table changes
+			# while it is read.
+			next if $seen{$f[9]}++;
 			push @rows, [map { /^([0-9A-F]+):([0-9A-F]+)$/ ? [$1, hex $2] : () } @f[1, 2]];
 		}
 	}

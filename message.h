@@ -86,6 +86,7 @@ struct command {
 	int64_t exptime;        /* as sent */
 	uint64_t number;        /* CAS unique to compare, delta, verbosity */
 	size_t value_len;       /* CMD_BODY */
+	bool body_bare;         /* CMD_BODY: no CRLF follows the value */
 	struct key key;         /* the first or only key; hash filled by command_prepare() */
 	struct word_list words; /* get: the keys after the first; else what follows the command */
 	struct item *item;      /* CMD_BODY: reserved by command_body_begin() */

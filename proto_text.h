@@ -26,26 +26,13 @@
 
 #include "compat.h"
 #include "message.h"
+#include "proto.h"
 
 #define PROTO_TEXT_LINE_BYTES_MAX 2048
 #define PROTO_TEXT_WORDS_MAX 23 /* of one line; the rest is ignored */
 
 struct proto_text {
 	size_t scanned;
-};
-
-enum parse_status {
-	PARSE_OK,   /* *out is a command */
-	PARSE_MORE, /* not a whole command yet */
-	PARSE_BAD,  /* answer `error` (unless out->quiet), after `swallow` more bytes */
-	PARSE_FATAL /* close without a word */
-};
-
-struct parse_result {
-	enum parse_status status;
-	enum reply_status error;
-	size_t consumed;
-	size_t swallow; /* bytes after `consumed` to throw away */
 };
 
 struct parse_result proto_text_parse(struct proto_text *state, const uint8_t *in, size_t len,

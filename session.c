@@ -33,6 +33,7 @@
 #include "command.h"
 #include "message.h"
 #include "output.h"
+#include "proto.h"
 #include "proto_text.h"
 #include "session.h"
 
@@ -85,6 +86,13 @@ struct swallow {
 	size_t left;
 	enum reply_status error; /* said of `cmd` when nothing is left */
 	struct command cmd;      /* its spans are not to be used */
+	bool close;              /* and then the conversation ends */
+};
+
+/* What the other side speaks; decided by its first byte, and by -B. */
+enum spoken {
+	SPOKEN_UNKNOWN,
+	SPOKEN_TEXT
 };
 
 struct session {
@@ -98,6 +106,7 @@ struct session {
 	struct output out; /* what could not be sent at once */
 	struct hold hold;  /* output waits for the peer [S6] */
 	enum pause pause;
+	enum spoken spoken;
 	bool closing;
 	bool running; /* inside session_input() or the like */
 };
@@ -195,11 +204,12 @@ static void answer(struct session *s, struct reply *reply)
 		log_line(s, '>', buf_head(bytes) + before, buf_len(bytes) - before);
 }
 
-static void answer_error(struct session *s, enum reply_status error, const struct command *cmd)
+static void answer_error(struct session *s, enum reply_status error, const struct command *cmd, bool close)
 {
 	struct reply reply = reply_to(s, cmd);
 
 	reply.status = error;
+	reply.close = close;
 	answer(s, &reply);
 }
 
@@ -212,15 +222,31 @@ static size_t swallow_some(struct session *s, size_t len)
 
 	w->left -= n;
 	if (w->left == 0)
-		answer_error(s, w->error, &w->cmd);
+		answer_error(s, w->error, &w->cmd, w->close);
 	return n;
+}
+
+/* Answer an error once the bytes that belong to the command are gone. */
+static void swallow_then_answer(struct session *s, const struct swallow *w)
+{
+	assert(s->swallow.left == 0);
+	if (w->left > 0)
+		s->swallow = *w;
+	else
+		answer_error(s, w->error, &w->cmd, w->close);
 }
 
 /* ---- bodies ----------------------------------------------------------------- */
 
+/* Bytes of the body of a command: the value, and what ends it. */
+static size_t body_len(const struct command *cmd)
+{
+	return cmd->value_len + (cmd->body_bare ? 0 : BODY_END_LEN);
+}
+
 static size_t upload_missing(const struct upload *u)
 {
-	return u->cmd.value_len + BODY_END_LEN - u->got;
+	return body_len(&u->cmd) - u->got;
 }
 
 static void finish_upload(struct session *s)
@@ -230,7 +256,7 @@ static void finish_upload(struct session *s)
 
 	assert(u->active && upload_missing(u) == 0);
 	u->active = false;
-	if (memcmp(u->end, BODY_END, BODY_END_LEN) == 0)
+	if (u->cmd.body_bare || memcmp(u->end, BODY_END, BODY_END_LEN) == 0)
 		command_dispatch(s->engine, &u->cmd, &reply);
 	else
 		command_body_abort(s->engine, &u->cmd, &reply);
@@ -280,15 +306,37 @@ static void begin_upload(struct session *s, struct parsed *parsed)
 
 	assert(!s->upload.active);
 	if (!command_body_begin(s->engine, cmd, &reply)) {
-		s->swallow = (struct swallow){cmd->value_len + BODY_END_LEN, reply.status, *cmd};
+		struct swallow rest = {.left = body_len(cmd), .error = reply.status, .cmd = *cmd};
+		swallow_then_answer(s, &rest);
 		return;
 	}
 	s->upload.cmd = *cmd;
 	s->upload.got = 0;
 	s->upload.active = true;
+	if (upload_missing(&s->upload) == 0) /* an empty value that nothing ends */
+		finish_upload(s);
 }
 
 /* ---- commands --------------------------------------------------------------- */
+
+static enum spoken choose_protocol(const struct session *s, uint8_t first)
+{
+	(void)s, (void)first;
+	return SPOKEN_TEXT;
+}
+
+static struct parse_result parse_one(enum spoken spoken, struct proto_text *text, const uint8_t *in,
+				     size_t len, struct command *out)
+{
+	switch (spoken) {
+	case SPOKEN_TEXT:
+		return proto_text_parse(text, in, len, out);
+	case SPOKEN_UNKNOWN:
+		break; /* never asked */
+	}
+	assert(false);
+	return (struct parse_result){.status = PARSE_FATAL};
+}
 
 static bool may_look_past(const struct parsed *parsed)
 {
@@ -307,7 +355,7 @@ static int parse_ahead(struct session *s, const uint8_t *in, size_t len, int max
 	assert(max > 0 && max <= COMMANDS_AHEAD);
 	while (count < max && len > 0) {
 		struct parsed *b = &s->shared->batch[count];
-		b->result = proto_text_parse(&text, in, len, &b->cmd);
+		b->result = parse_one(s->spoken, &text, in, len, &b->cmd);
 		if (b->result.status == PARSE_MORE)
 			break;
 		count++;
@@ -383,12 +431,11 @@ static bool run_parsed(struct session *s, struct parsed *parsed, const uint8_t *
 			return true;
 		s->text.scanned = result->consumed - 1; /* its end need not be looked for again */
 		return false;
-	case PARSE_BAD:
-		if (result->swallow > 0)
-			s->swallow = (struct swallow){result->swallow, result->error, parsed->cmd};
-		else
-			answer_error(s, result->error, &parsed->cmd);
+	case PARSE_BAD: {
+		struct swallow rest = {result->swallow, result->error, parsed->cmd, result->close};
+		swallow_then_answer(s, &rest);
 		return true;
+	}
 	case PARSE_FATAL:
 		s->closing = true;
 		return true;
@@ -424,6 +471,8 @@ static size_t run_batch(struct session *s, const uint8_t *in, size_t len, int *b
 
 	if (!may_run(s, *budget))
 		return 0;
+	if (s->spoken == SPOKEN_UNKNOWN)
+		s->spoken = choose_protocol(s, in[0]);
 	int count = parse_ahead(s, in, len, *budget < COMMANDS_AHEAD ? *budget : COMMANDS_AHEAD);
 	prepare_batch(s, in, count);
 	for (int i = 0; i < count && may_run(s, *budget); i++) {
@@ -517,7 +566,7 @@ int session_body_iov(struct session *s, struct iovec *iov, int iov_max)
 	int count = items_value_iov(s->engine->items, u->cmd.item, u->got, iov, iov_max);
 	for (int i = 0; i < count; i++)
 		covered += iov[i].iov_len;
-	if (u->got + covered == u->cmd.value_len && count < iov_max)
+	if (u->got + covered == u->cmd.value_len && !u->cmd.body_bare && count < iov_max)
 		iov[count++] = (struct iovec){u->end, BODY_END_LEN};
 	return count;
 }

@@ -113,6 +113,7 @@ static bool answer_key(struct engine *e, const struct key *key, struct reply *re
 
 	if (!item)
 		return true;
+	reply->hits++;
 	value.cas = e->settings->cas ? item->version : 0;
 	return reply->command->format->value(reply, &value);
 }
@@ -181,7 +182,7 @@ static struct store_write write_of(const struct command *cmd)
 		.verb = verb_of(cmd->id),
 		.key = cmd->key,
 		.flags = cmd->flags,
-		.cas = cmd->number,
+		.cas = cmd->id == CMD_CAS ? cmd->number : cmd->compare,
 		.value_len = cmd->value_len,
 		.remove_on_failure = cmd->id == CMD_SET,
 		.item = cmd->item,
@@ -267,25 +268,59 @@ void command_store(struct engine *e, const struct command *cmd, struct reply *re
 	of_class->cmd_set++;
 	if (cmd->id == CMD_CAS)
 		count_cas(e->stats, of_class, result);
+	reply->cas = e->settings->cas ? write.version : 0;
 	reply->status = reply_of(result, REPLY_STORED);
 }
 
 /* ---- changing --------------------------------------------------------------- */
+
+/* A command may be meant for one version of its item only. */
+static enum store_result compare_first(const struct store *st, const struct command *cmd)
+{
+	return cmd->compare == 0 ? STORE_OK : store_compare(st, &cmd->key, cmd->compare);
+}
 
 void command_delete(struct engine *e, const struct command *cmd, struct reply *reply)
 {
 	struct store st = store_of(e);
 	const struct item *item = items_find(e->items, &cmd->key, ITEMS_PEEK, NULL);
 	struct stats_class *of_class = item ? class_of(e, item) : NULL;
-	enum store_result result = store_delete(&st, &cmd->key);
+	enum store_result result = compare_first(&st, cmd);
+
+	if (result == STORE_OK)
+		result = store_delete(&st, &cmd->key);
 
 	if (result == STORE_OK && of_class) {
 		e->stats->delete_hits++;
 		of_class->delete_hits++;
-	} else {
+	} else if (result == STORE_NOT_FOUND) {
 		e->stats->delete_misses++;
 	}
 	reply->status = reply_of(result, REPLY_DELETED);
+}
+
+static enum store_result apply_delta(struct engine *e, const struct store *st, const struct command *cmd,
+				     uint64_t *number)
+{
+	enum store_direction direction = cmd->id == CMD_INCR ? STORE_INCR : STORE_DECR;
+	enum store_result result = compare_first(st, cmd);
+
+	if (result == STORE_OK)
+		result = store_delta(st, &cmd->key, direction, cmd->number, number);
+	if (result == STORE_NOT_FOUND)
+		*(direction == STORE_INCR ? &e->stats->incr_misses : &e->stats->decr_misses) += 1;
+	if (result != STORE_NOT_FOUND || !cmd->creates || cmd->compare != 0)
+		return result;
+	*number = cmd->initial;
+	return store_number(st, &cmd->key, cmd->initial, store_exptime(st, cmd->exptime));
+}
+
+/* For a key whose command has just changed it. */
+static uint64_t version_of(struct engine *e, const struct key *key)
+{
+	const struct item *item = e->settings->cas ? items_find(e->items, key, ITEMS_PEEK, NULL) : NULL;
+
+	return item ? item->version : 0;
 }
 
 static void count_delta(struct stats *stats, struct stats_class *of_class, bool incr)
@@ -297,16 +332,14 @@ static void count_delta(struct stats *stats, struct stats_class *of_class, bool 
 void command_delta(struct engine *e, const struct command *cmd, struct reply *reply)
 {
 	struct store st = store_of(e);
-	bool incr = cmd->id == CMD_INCR;
 	const struct item *item = items_find(e->items, &cmd->key, ITEMS_PEEK, NULL);
 	struct stats_class *of_class = item ? class_of(e, item) : NULL;
-	enum store_result result =
-		store_delta(&st, &cmd->key, incr ? STORE_INCR : STORE_DECR, cmd->number, &reply->number);
+	enum store_result result = apply_delta(e, &st, cmd, &reply->number);
 
-	if (result == STORE_NOT_FOUND)
-		*(incr ? &e->stats->incr_misses : &e->stats->decr_misses) += 1;
-	else if (result == STORE_OK && of_class)
-		count_delta(e->stats, of_class, incr);
+	if (result == STORE_OK && of_class)
+		count_delta(e->stats, of_class, cmd->id == CMD_INCR);
+	if (result == STORE_OK && cmd->with_cas)
+		reply->cas = version_of(e, &cmd->key);
 	reply->status = reply_of(result, REPLY_NUMBER);
 }
 

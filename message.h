@@ -87,6 +87,11 @@ struct command {
 	uint64_t number;        /* CAS unique to compare, delta, verbosity */
 	size_t value_len;       /* CMD_BODY */
 	bool body_bare;         /* CMD_BODY: no CRLF follows the value */
+	uint64_t compare;       /* CAS unique that the item must have, 0 any; `cas` has it in number */
+	bool creates;           /* incr, decr: make a key that is missing, with exptime */
+	uint64_t initial;       /* ... of this value */
+	uint8_t opcode;         /* binary: echoed in the answer, like opaque */
+	uint32_t opaque;
 	struct key key;         /* the first or only key; hash filled by command_prepare() */
 	struct word_list words; /* get: the keys after the first; else what follows the command */
 	struct item *item;      /* CMD_BODY: reserved by command_body_begin() */
@@ -153,6 +158,8 @@ struct reply {
 	struct output *out;
 	enum reply_status status;
 	uint64_t number;       /* REPLY_NUMBER */
+	uint64_t cas;          /* of the item that was stored or changed, if asked for; 0 unknown */
+	uint32_t hits;         /* values that were printed */
 	const char *text;      /* REPLY_VERSION */
 	bool close;            /* end the conversation after this */
 	bool more;             /* stopped in the middle: go on with `rest` later */

@@ -34,6 +34,7 @@
 #include "message.h"
 #include "output.h"
 #include "proto.h"
+#include "proto_bin.h"
 #include "proto_text.h"
 #include "session.h"
 
@@ -92,7 +93,8 @@ struct swallow {
 /* What the other side speaks; decided by its first byte, and by -B. */
 enum spoken {
 	SPOKEN_UNKNOWN,
-	SPOKEN_TEXT
+	SPOKEN_TEXT,
+	SPOKEN_BINARY
 };
 
 struct session {
@@ -319,10 +321,16 @@ static void begin_upload(struct session *s, struct parsed *parsed)
 
 /* ---- commands --------------------------------------------------------------- */
 
-static enum spoken choose_protocol(const struct session *s, uint8_t first)
+/* False: it is not one that this server was told to speak. */
+static bool choose_protocol(struct session *s, uint8_t first)
 {
-	(void)s, (void)first;
-	return SPOKEN_TEXT;
+	enum protocol_choice choice = s->engine->settings->protocol;
+	bool binary = first == PROTO_BIN_REQUEST && choice != PROTOCOL_ASCII;
+
+	if (choice == PROTOCOL_BINARY && !binary)
+		return false;
+	s->spoken = binary ? SPOKEN_BINARY : SPOKEN_TEXT;
+	return true;
 }
 
 static struct parse_result parse_one(enum spoken spoken, struct proto_text *text, const uint8_t *in,
@@ -331,6 +339,8 @@ static struct parse_result parse_one(enum spoken spoken, struct proto_text *text
 	switch (spoken) {
 	case SPOKEN_TEXT:
 		return proto_text_parse(text, in, len, out);
+	case SPOKEN_BINARY:
+		return proto_bin_parse(in, len, out);
 	case SPOKEN_UNKNOWN:
 		break; /* never asked */
 	}
@@ -429,6 +439,7 @@ static bool run_parsed(struct session *s, struct parsed *parsed, const uint8_t *
 		}
 		if (run_command(s, &parsed->cmd, line))
 			return true;
+		assert(s->spoken == SPOKEN_TEXT); /* the only one with lists of keys */
 		s->text.scanned = result->consumed - 1; /* its end need not be looked for again */
 		return false;
 	case PARSE_BAD: {
@@ -471,8 +482,10 @@ static size_t run_batch(struct session *s, const uint8_t *in, size_t len, int *b
 
 	if (!may_run(s, *budget))
 		return 0;
-	if (s->spoken == SPOKEN_UNKNOWN)
-		s->spoken = choose_protocol(s, in[0]);
+	if (s->spoken == SPOKEN_UNKNOWN && !choose_protocol(s, in[0])) {
+		s->closing = true;
+		return 0;
+	}
 	int count = parse_ahead(s, in, len, *budget < COMMANDS_AHEAD ? *budget : COMMANDS_AHEAD);
 	prepare_batch(s, in, count);
 	for (int i = 0; i < count && may_run(s, *budget); i++) {

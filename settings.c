@@ -223,7 +223,7 @@ static bool take_protocol(struct settings_parse *p, const char *arg)
 	else if (!strcmp(arg, "ascii"))
 		p->s->protocol = PROTOCOL_ASCII;
 	else if (!strcmp(arg, "binary"))
-		return settings_fail(p, EXIT_BAD_USAGE, "-B binary: this server speaks the text protocols only");
+		p->s->protocol = PROTOCOL_BINARY;
 	else
 		return settings_fail(p, EXIT_BAD_USAGE,
 		                     "Invalid value for binding protocol: %s -- should be one of auto, "
@@ -311,7 +311,8 @@ static const struct row rows[] = {
         {'C', "disable-cas", NULL, "show no CAS uniques", OFF(cas)},
         {'b', "listen-backlog", "NUM", "queue of new connections (default 1024)",
          NUMBER(listen_backlog, 0, INT_MAX, EXIT_BAD_VALUE, "Invalid listen backlog %s")},
-        {'B', "protocol", "NAME", "auto or ascii (default auto)", CALL(take_protocol)},
+        {'B', "protocol", "NAME", "auto, ascii or binary (default auto: by a client's\n"
+                                 "first byte)", CALL(take_protocol)},
         {'I', "max-item-size", "SIZE", "largest item, in bytes or with k or m (default 1m)",
          CALL(take_item_size)},
         {'F', "disable-flush-all", NULL, "refuse the \"flush_all\" command", OFF(flush_enabled)},

@@ -98,15 +98,16 @@ static void copy_value(const struct store *st, struct item *to, size_t offset, c
 	}
 }
 
-/* Make a reserved item the value of its key. */
-static void install(const struct store *st, const struct key *key, struct item *item)
+/* Make a reserved item the value of its key; its version. */
+static uint64_t install(const struct store *st, const struct key *key, struct item *item)
 {
 	if (has_passed(st, item->exptime)) { /* [T2] */
 		items_remove(st->items, key, CAUSE_CLIENT, NULL);
 		items_release(st->items, item);
-		return;
+		return 0;
 	}
 	items_install(st->items, item, CAUSE_CLIENT, NULL, 0);
+	return item->version;
 }
 
 /* Install old and new value joined, in the order of the verb; flags and expiry
@@ -124,6 +125,7 @@ static enum store_result install_joined(const struct store *st, struct store_wri
 	copy_value(st, joined, append ? 0 : new_len, old);
 	copy_value(st, joined, append ? old_len : 0, write->item);
 	items_install(st->items, joined, CAUSE_CLIENT, NULL, 0);
+	write->version = joined->version;
 	return STORE_OK;
 }
 
@@ -136,6 +138,13 @@ static enum store_result commit_joined(const struct store *st, struct store_writ
 	return result;
 }
 
+static enum store_result compare(const struct store *st, const struct item *old, uint64_t cas)
+{
+	if (!old)
+		return STORE_NOT_FOUND;
+	return st->cas && cas != 0 && cas == old->version ? STORE_OK : STORE_EXISTS;
+}
+
 /* Whether the verb may go on, given what the key holds now. */
 static enum store_result check_condition(const struct store *st, const struct store_write *write,
 					 const struct item *old)
@@ -146,13 +155,14 @@ static enum store_result check_condition(const struct store *st, const struct st
 	case STORE_ADD:
 		return old ? STORE_NOT_STORED : STORE_OK;
 	case STORE_REPLACE:
+		return old ? STORE_OK : STORE_NOT_STORED;
 	case STORE_APPEND:
 	case STORE_PREPEND:
-		return old ? STORE_OK : STORE_NOT_STORED;
-	case STORE_CAS:
 		if (!old)
-			return STORE_NOT_FOUND;
-		return st->cas && write->cas != 0 && write->cas == old->version ? STORE_OK : STORE_EXISTS;
+			return STORE_NOT_STORED;
+		return write->cas == 0 ? STORE_OK : compare(st, old, write->cas);
+	case STORE_CAS:
+		return compare(st, old, write->cas);
 	}
 	assert(false);
 	return STORE_NOT_STORED;
@@ -173,12 +183,13 @@ static struct item *find_old(const struct store *st, const struct store_write *w
 enum store_result store_commit(const struct store *st, struct store_write *write)
 {
 	assert(write->item);
+	write->version = 0;
 	struct item *old = find_old(st, write);
 	enum store_result result = check_condition(st, write, old);
 	bool join = write->verb == STORE_APPEND || write->verb == STORE_PREPEND;
 
 	if (result == STORE_OK && !join) {
-		install(st, &write->key, write->item);
+		write->version = install(st, &write->key, write->item);
 		write->item = NULL;
 		return STORE_OK;
 	}
@@ -189,6 +200,11 @@ enum store_result store_commit(const struct store *st, struct store_write *write
 }
 
 /* ---- the other verbs -------------------------------------------------------- */
+
+enum store_result store_compare(const struct store *st, const struct key *key, uint64_t cas)
+{
+	return compare(st, items_find(st->items, key, ITEMS_PEEK, NULL), cas);
+}
 
 enum store_result store_delete(const struct store *st, const struct key *key)
 {
@@ -291,6 +307,24 @@ static enum store_result write_number(const struct store *st, const struct key *
 	struct amendment amendment = {.what = AMEND_VALUE, .value = (const uint8_t *)text};
 	items_amend(st->items, old, &amendment, CAUSE_CLIENT);
 	return STORE_OK;
+}
+
+enum store_result store_number(const struct store *st, const struct key *key, uint64_t value,
+			       uint32_t exptime)
+{
+	char digits[DECIMAL_BYTES_MAX];
+	size_t len = format_u64(digits, value);
+	struct store_write write = {.verb = STORE_ADD, .key = *key, .exptime = exptime, .value_len = len};
+	enum store_result result = store_begin(st, &write);
+	struct iovec iov;
+
+	if (result != STORE_OK)
+		return result;
+	int count = items_value_iov(st->items, write.item, 0, &iov, 1);
+	assert(count == 1 && iov.iov_len == len);
+	(void)count;
+	memcpy(iov.iov_base, digits, len);
+	return store_commit(st, &write);
 }
 
 enum store_result store_delta(const struct store *st, const struct key *key, enum store_direction direction,

@@ -59,10 +59,11 @@ struct store_write {
 	struct key key;
 	uint32_t flags;
 	uint32_t exptime; /* resolved */
-	uint64_t cas;     /* STORE_CAS */
+	uint64_t cas;     /* STORE_CAS; append and prepend: 0 is any */
 	size_t value_len;
 	bool remove_on_failure; /* [T1] */
 	struct item *item;      /* out of store_begin(): reserved, to be filled */
+	uint64_t version;       /* out of store_commit(): of what was stored, 0 if it was dead by then */
 };
 
 /* An expiry as sent, in Unix seconds: 0 never, negative and passed instants
@@ -78,6 +79,10 @@ enum store_result store_commit(const struct store *st, struct store_write *write
 /* The value will not come, or came broken. */
 void store_abort(const struct store *st, struct store_write *write);
 
+/* Whether the key's item has this CAS unique: STORE_OK, STORE_EXISTS (another
+ * one) or STORE_NOT_FOUND. */
+enum store_result store_compare(const struct store *st, const struct key *key, uint64_t cas);
+
 enum store_result store_delete(const struct store *st, const struct key *key);
 
 /* Set a new expiry. *out (may be NULL) is the item on STORE_OK; it is already
@@ -90,6 +95,10 @@ enum store_direction { STORE_INCR, STORE_DECR };
  * padded with spaces, unless a reader still holds the old bytes. */
 enum store_result store_delta(const struct store *st, const struct key *key, enum store_direction direction,
 			      uint64_t delta, uint64_t *value);
+
+/* Give a key that has no value this number, without client flags. */
+enum store_result store_number(const struct store *st, const struct key *key, uint64_t value,
+			       uint32_t exptime);
 
 /* Make everything stored so far invisible at the instant `sent` (grammar of an
  * expiry as sent; 0 and negative: now). */

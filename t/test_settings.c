@@ -233,7 +233,6 @@ static const struct {
         {"-D ~", 1, "No delimiter specified"},
         {"-a 9", 1, "Invalid socket mask"},
         {"-B mumble", 64, "Invalid value for binding protocol: mumble -- should be one of auto, binary, or"},
-        {"-B binary", 64, "-B binary: this server speaks the text protocols only"},
         {"-I 1023", 64, "Item max size cannot be less than 1024 bytes."},
         {"-I x", 64, "Item max size cannot be less than 1024 bytes."},
         {"-I 33m", 64, "Cannot set item size limit higher than 1/2 of memory max."},

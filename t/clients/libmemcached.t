@@ -28,11 +28,12 @@ sub with
 	return;
 }
 
-for my $n ($one, $two) {
+for my $case (map { ([$_, '-a'], [$_, '-b']) } $one, $two) {
+	my ($n, $protocol) = @$case;
 	with('memccapable', 2, sub {
-		my ($code, $said) = run_program(60, $path{memccapable}, '-h', $n->addr, '-p', $n->port, '-a', '-t', '10');
-		is($code, 0, 'memccapable -a on the ' . lc $n->role) or diag $said;
-		my @passed = $said =~ /^(ascii .*?)\s+\[pass\]/mg;
+		my ($code, $said) = run_program(60, $path{memccapable}, '-h', $n->addr, '-p', $n->port, $protocol, '-t', '10');
+		is($code, 0, "memccapable $protocol on the " . lc $n->role) or diag $said;
+		my @passed = $said =~ /^((?:ascii|binary) .*?)\s+\[pass\]/mg;
 		my @failed = $said =~ /^(.*?)\s+\[(?:FAIL|fail)[^\]]*\]/mg;
 		all_ok(\@failed, 'all ' . @passed . ' of its tests pass');
 	});

@@ -54,6 +54,7 @@ static bool init_parts(struct items *it)
 	const struct items_config *config = &it->config;
 	size_t least = config->chunk_bytes_min;
 	struct slabs_config slabs = {.memory_bytes_max = config->memory_bytes_max,
+	                             .memory_bytes_reserved = config->memory_bytes_reserved,
 	                             .chunk_bytes_min = least ? sizeof(struct item) + least : 0,
 	                             .growth_factor = config->growth_factor,
 	                             .large_chunk_bytes = LARGE_CHUNK_BYTES};
@@ -64,7 +65,8 @@ static bool init_parts(struct items *it)
 	it->places = calloc(READ_PLACES, sizeof(*it->places));
 	return it->min_exptime && it->notes && it->places &&
 	       tombs_init(&it->tombs, config->tomb_bytes_max) && init_index(it) &&
-	       ghost_init(&it->ghost, config->memory_bytes_max) && pins_init(&it->pins);
+	       ghost_init(&it->ghost, (size_t)it->slabs.pages_max << SLAB_PAGE_SHIFT) &&
+	       pins_init(&it->pins);
 }
 
 struct items *items_new(const struct items_config *config, const struct now *now, struct hlc *hlc)
@@ -81,6 +83,8 @@ struct items *items_new(const struct items_config *config, const struct now *now
 		return NULL;
 	}
 	it->sweep.clamp_start_ms = now->mono_ms;
+	it->limit = (struct memory_limit){config->memory_bytes_max, it->slabs.pages_limit, 0};
+	ghost_limit(&it->ghost, config->memory_bytes_max);
 	return it;
 }
 

@@ -29,7 +29,8 @@
  *  [I2] a key is in the index at most once, as an item or as a tombstone
  *  [I3] bytes and counts per class equal what a walk over the pages finds
  *  [I4] no state at or below the flush barrier is ever returned
- *  [I5] memory of pages in use never exceeds the limit
+ *  [I5] memory of pages in use never exceeds the limit; after the limit was
+ *       lowered, never what it was at any time since, and soon not the limit
  *  [I6] assoc_insert/assoc_delete are called here only; items_emit() by the
  *       four mutators only
  *
@@ -104,6 +105,7 @@ enum items_lookup {
 
 struct items_config {
 	size_t memory_bytes_max;  /* -m */
+	size_t memory_bytes_reserved; /* what that may be raised to later; 0 = nothing more */
 	size_t item_bytes_max;    /* -I: header + key + value */
 	size_t chunk_bytes_min;   /* -n, 0 = default */
 	double growth_factor;     /* -f, 0 = fine-grained default classes */
@@ -295,6 +297,40 @@ void items_tick(struct items *it);
 /* Monotonic ms of the next housekeeping, INT64_MAX if none is due. */
 int64_t items_next_due_ms(const struct items *it);
 
+/* Passes look for expired items by themselves (the default), or only when
+ * items_crawl() asks them to. Turned off, a crawl that runs ends. pause_us: between
+ * pieces of a pass; flushed items are reclaimed without pauses. */
+void items_set_sweep(struct items *it, bool automatic, uint32_t pause_us);
+/* Look at the items of the classes that are set (by id), at most max of each, and
+ * remove the dead ones; in pieces. False: such a thing is running already. */
+bool items_crawl(struct items *it, const bool *classes, uint32_t max);
+
+/* ---- pages ----------------------------------------------------------------- */
+
+/* How pages move between classes by themselves. A class that has nothing to evict
+ * and cannot grow always gets a page. */
+enum items_automove {
+	ITEMS_AUTOMOVE_SPARING, /* the default: items_move.c says when */
+	ITEMS_AUTOMOVE_OFF,
+	ITEMS_AUTOMOVE_EAGER    /* a page's worth of evictions is worth a page of an older class */
+};
+void items_set_automove(struct items *it, enum items_automove how);
+
+enum items_reassign {
+	ITEMS_REASSIGN_OK, /* it is being done, in pieces */
+	ITEMS_REASSIGN_BUSY,
+	ITEMS_REASSIGN_BAD_CLASS,
+	ITEMS_REASSIGN_NO_SPARE,
+	ITEMS_REASSIGN_SAME
+};
+/* Move a page from class src (-1 = any that has two or more, 0 = the pool) to
+ * class dst (0 = the pool). */
+enum items_reassign items_reassign(struct items *it, int src, int dst);
+
+/* Another limit of memory. More takes effect at once; false: more than was
+ * reserved. Less is brought about in pieces, by evicting if that is allowed. */
+bool items_set_memory_limit(struct items *it, size_t bytes);
+
 /* ---- limits and numbers ---------------------------------------------------- */
 
 struct items_counters {
@@ -302,14 +338,16 @@ struct items_counters {
 	uint64_t crawler_reclaimed, crawler_items_checked; /* the expiry sweep */
 	uint64_t pages_moved, rescues, out_of_memory, tombs_lost;
 	uint64_t evicted_active, flushed_reclaimed;
+	uint64_t sweeps; /* passes begun */
 };
 struct items_gauges {
 	uint64_t item_count, item_bytes;   /* linked items, item_total_bytes() summed */
+	uint64_t limit_bytes;              /* of item memory, as asked for */
 	uint64_t page_bytes;               /* pages in use by classes */
 	uint64_t free_pages, page_size;
 	uint64_t hash_bytes, ghost_bytes, tomb_bytes;
 	int hash_power;
-	bool hash_growing;
+	bool hash_growing, sweep_running, move_running;
 	int class_count;                   /* classes are 1..class_count */
 };
 struct items_class_info {

@@ -204,7 +204,7 @@ bool items_fits(const struct items *it, size_t key_len, size_t value_len, uint32
 		return true;
 	uint64_t per_page = it->slabs.classes[it->slabs.large].per_page;
 	size_t chunks = large_chunks(head + sizeof(struct large_head), value_len);
-	return chunks <= per_page * it->slabs.pages_max;
+	return chunks <= per_page * it->limit.pages;
 }
 
 /* Fill in a chunk's header; value_len is 0 for a large item. */

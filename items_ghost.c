@@ -22,20 +22,48 @@
 
 #define GHOST_WAYS 32
 #define GHOST_SETS_MIN 64
+#define TRIM_BYTES (64 * 1024) /* given back at once */
 #define GHOST_SHARE 32 /* at most one part in this many of the cache's memory */
 
 struct ghost_set {
 	uint16_t prints[GHOST_WAYS]; /* newest first; 0 = empty */
 } __attribute__((aligned(64)));
 
-bool ghost_init(struct ghost *g, size_t memory_bytes)
+static uint64_t sets_for(size_t memory_bytes)
 {
-	uint64_t max = GHOST_SETS_MIN;
-	while (max * 2 * sizeof(struct ghost_set) <= memory_bytes / GHOST_SHARE)
-		max *= 2;
-	*g = (struct ghost){.sets_max = max};
+	uint64_t sets = GHOST_SETS_MIN;
+	while (sets * 2 * sizeof(struct ghost_set) <= memory_bytes / GHOST_SHARE)
+		sets *= 2;
+	return sets;
+}
+
+bool ghost_init(struct ghost *g, size_t memory_bytes_reserved)
+{
+	uint64_t max = sets_for(memory_bytes_reserved);
+	*g = (struct ghost){.sets_max = max, .sets_limit = max};
 	g->sets = vmem_reserve(max * sizeof(struct ghost_set));
 	return g->sets != NULL;
+}
+
+void ghost_limit(struct ghost *g, size_t memory_bytes)
+{
+	uint64_t limit = sets_for(memory_bytes);
+	g->sets_limit = limit < g->sets_max ? limit : g->sets_max;
+	if (g->set_count > g->sets_limit)
+		g->set_count = g->sets_limit;
+}
+
+/* Sets are a power of two, TRIM_BYTES a multiple of any hardware page's size. */
+bool ghost_trim(struct ghost *g)
+{
+	uint64_t piece = TRIM_BYTES / sizeof(struct ghost_set);
+	uint64_t keep = g->set_count > piece ? g->set_count : piece;
+	if (g->sets_touched <= keep)
+		return false;
+	uint64_t gone = g->sets_touched - keep < piece ? g->sets_touched - keep : piece;
+	g->sets_touched -= gone;
+	vmem_discard(g->sets + g->sets_touched, gone * sizeof(struct ghost_set));
+	return g->sets_touched > keep;
 }
 
 void ghost_release(struct ghost *g)
@@ -46,7 +74,7 @@ void ghost_release(struct ghost *g)
 
 uint64_t ghost_bytes(const struct ghost *g)
 {
-	return g->set_count * sizeof(struct ghost_set);
+	return g->sets_touched * sizeof(struct ghost_set);
 }
 
 /* The index takes other bits of the hash; stir, so that these are independent. */
@@ -80,8 +108,10 @@ static void resize(struct ghost *g, uint64_t wanted)
 {
 	if (g->set_count == 0)
 		g->set_count = GHOST_SETS_MIN;
-	while (g->set_count * GHOST_WAYS < wanted && g->set_count * 2 <= g->sets_max)
+	while (g->set_count * GHOST_WAYS < wanted && g->set_count * 2 <= g->sets_limit)
 		g->set_count *= 2;
+	if (g->sets_touched < g->set_count)
+		g->sets_touched = g->set_count;
 	uint64_t ways = (wanted + g->set_count - 1) / g->set_count;
 	g->ways = ways < GHOST_WAYS ? (unsigned)ways : GHOST_WAYS;
 	if (g->ways == 0)

@@ -12,6 +12,7 @@
  *   items_tombs.c  which removals leave a tombstone, settling
  *   items_sweep.c  time: expiry, flush reclaim, clearing of marks
  *   items_move.c   taking pages from one class for another
+ *   items_resize.c another limit of memory while serving
  *   items_walk.c   visiting all states, confirmation marks
  *   items_stats.c  gauges and counters
  *   items_check.c  the consistency checker
@@ -48,6 +49,7 @@
 /* Ages saturate here; the sweep sees to it that none wraps. */
 #define ITEM_IDLE_S_MAX (6u * 24 * 3600)
 #define EXPTIME_NONE UINT32_MAX
+#define PAGE_RETRY_MS 100 /* after no page could be emptied for a lower limit */
 
 /* ---- layout (items_layout.c) -------------------------------------------------- */
 
@@ -134,6 +136,8 @@ struct page_note {
 struct ghost {
 	struct ghost_set *sets;
 	uint64_t sets_max, set_count; /* set_count is 0 or a power of two */
+	uint64_t sets_limit;          /* what the cache's memory allows, at most sets_max */
+	uint64_t sets_touched;        /* at least set_count: resident */
 	unsigned ways;                /* places used of each set */
 };
 
@@ -153,14 +157,21 @@ struct sweep {
 	bool every_page;         /* the running pass sweeps all pages */
 	bool flush_pending;      /* the next one must */
 	uint64_t looked;         /* chunks the running pass has looked at */
+	bool manual;             /* passes do not look for expired items unasked */
+	int64_t pause_ms;        /* between pieces of a pass that is in no hurry */
+	int64_t resume_ms;       /* a pause ends at this monotonic time */
+	bool crawl_waits;        /* a crawl begins with the next pass */
+	bool crawling;           /* the running pass is one */
+	uint32_t crawl_left[SLAB_CLASSES_MAX + 1]; /* items to look at by class, UINT32_MAX = all */
 	int64_t clamp_start_ms;  /* the daily round that keeps ages from wrapping */
 	uint32_t clamp_done, clamp_to;
 };
 
 struct mover {
 	uint32_t page, index; /* being drained in the background; page 0 = none */
-	int to;               /* class to receive it, 0 = the pool */
+	int from, to;         /* class to receive it, 0 = the pool */
 	bool evict;           /* may evict to make room */
+	int tries;            /* other pages to try when this one cannot be emptied */
 };
 
 /* How fast the cache turns over, to tell which classes are no longer used. */
@@ -169,6 +180,13 @@ struct turnover {
 	uint32_t since_move; /* and since the last page was moved */
 	uint64_t version;    /* when the running one began */
 	uint64_t before;     /* when the one before it began */
+};
+
+/* The limit of item memory; slabs.pages_limit follows it down page by page. */
+struct memory_limit {
+	size_t bytes;     /* as asked for */
+	uint32_t pages;
+	int64_t retry_ms; /* no page could be taken: not again before this time */
 };
 
 struct observer {
@@ -201,6 +219,7 @@ struct items {
 	struct read_place *places;
 	struct sweep sweep;
 	struct mover mover;
+	struct memory_limit limit;
 	struct turnover turnover;
 	struct {
 		uint32_t trash;         /* first freed chain whose chunks are still to be freed */
@@ -208,6 +227,7 @@ struct items {
 		uint32_t confirm_epoch;
 		uint64_t version_high;  /* greatest version that a client has chosen (standalone) */
 		uint64_t fail_after;    /* test hook */
+		enum items_automove automove;
 	} misc;
 	struct items_gauges gauges; /* item_count and item_bytes are kept current */
 	struct items_counters counters;
@@ -321,7 +341,11 @@ void items_evict(struct items *it, struct item *i);
 const struct item *items_next_victim(const struct items *it, int id);
 
 /* items_ghost.c */
-bool ghost_init(struct ghost *g, size_t memory_bytes);
+bool ghost_init(struct ghost *g, size_t memory_bytes_reserved);
+/* The cache has so much memory. */
+void ghost_limit(struct ghost *g, size_t memory_bytes);
+/* Give back a piece of what a lower limit has left over; true when there is more. */
+bool ghost_trim(struct ghost *g);
 void ghost_release(struct ghost *g);
 /* Remember a hash; wanted = how many should be remembered in all. */
 void ghost_add(struct ghost *g, uint64_t hash, uint64_t wanted);
@@ -364,5 +388,12 @@ bool items_steal_page(struct items *it, int id);
 void items_consider_move(struct items *it, int id);
 void items_move_some(struct items *it);
 void items_move_surplus(struct items *it);
+/* Begin to empty the page that can best be spared; false: none can be emptied. */
+bool items_give_up_page(struct items *it);
+
+/* items_resize.c */
+/* A piece of the way to a lower limit, and when it is due (INT64_MAX: never). */
+void items_shrink_some(struct items *it);
+int64_t items_shrink_due_ms(const struct items *it);
 
 #endif

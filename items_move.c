@@ -14,6 +14,8 @@
  *                 turned over, or, now and then, of one whose next victim is
  *                 many times older; a piece per items_tick. Room is made at
  *                 that class's queue ends, so the order of eviction is kept.
+ *   asked for     an operator's slabs reassign, or a lower limit of memory: like by
+ *                 and by, but without asking who deserves it.
  *   surplus       when no page is free, a class with pages' worth of free
  *                 chunks gives one to the pool; nothing is evicted.
  *
@@ -40,6 +42,7 @@
 #define GIVER_PAGES_MIN 4  /* classes with fewer give only when nobody writes to them */
 #define OLDER_TIMES 8      /* a giver's victims are so many times older */
 #define MOVE_PRICE 16      /* pages' worth of evictions between such moves */
+#define REASSIGN_TRIES 16  /* pages tried for an operator */
 #define SURPLUS_PERCENT 250 /* free chunks, of those in a page, that are a surplus */
 
 /* ---- moving one chunk --------------------------------------------------------------- */
@@ -277,14 +280,16 @@ bool items_steal_page(struct items *it, int id)
 
 /* ---- by and by ------------------------------------------------------------------------------ */
 
-static void begin_move(struct items *it, int from, int to, bool evict)
+/* False: the class has no page that may go. */
+static bool begin_move(struct items *it, int from, int to, bool evict)
 {
 	uint32_t pages[PAGE_TRIES];
 	assert(it->mover.page == 0);
 	if (candidate_pages(it, from, pages) == 0)
-		return;
+		return false;
 	slabs_drain_begin(&it->slabs, pages[0]);
-	it->mover = (struct mover){.page = pages[0], .to = to, .evict = evict};
+	it->mover = (struct mover){.page = pages[0], .from = from, .to = to, .evict = evict};
+	return true;
 }
 
 /* Whether nothing was stored in a class while the cache turned over. */
@@ -310,7 +315,7 @@ static bool should_give(const struct items *it, int id, int taker)
 	uint64_t bytes = average_bytes(it, id), taker_bytes = average_bytes(it, taker);
 	if (given <= age)
 		return false;
-	if (is_dead(it, id))
+	if (is_dead(it, id) || it->misc.automove == ITEMS_AUTOMOVE_EAGER)
 		return true;
 	if (taker_bytes > bytes)
 		age *= taker_bytes / bytes + 1;
@@ -323,7 +328,7 @@ static void count_turnover(struct items *it)
 {
 	struct turnover *t = &it->turnover;
 	t->since_move++;
-	if (++t->pages < it->slabs.pages_max)
+	if (++t->pages < it->slabs.pages_limit)
 		return;
 	t->pages = 0;
 	t->before = t->version;
@@ -336,7 +341,7 @@ void items_consider_move(struct items *it, int id)
 	int giver = 0;
 	it->classes[id].churn = 0;
 	count_turnover(it);
-	if (it->mover.page || slabs_free_pages(&it->slabs) > 0)
+	if (it->mover.page || slabs_free_pages(&it->slabs) > 0 || it->misc.automove == ITEMS_AUTOMOVE_OFF)
 		return;
 	for (int from = 1; from <= it->slabs.class_count; from++) {
 		if (from == id || it->slabs.classes[from].pages == 0 || class_age(it, from) <= oldest ||
@@ -353,7 +358,7 @@ void items_consider_move(struct items *it, int id)
 
 void items_move_surplus(struct items *it)
 {
-	if (it->mover.page || slabs_free_pages(&it->slabs) > 0)
+	if (it->mover.page || slabs_free_pages(&it->slabs) > 0 || it->misc.automove == ITEMS_AUTOMOVE_OFF)
 		return;
 	for (int id = 1; id <= it->slabs.class_count; id++) {
 		if (!has_surplus(it, id, SURPLUS_PERCENT))
@@ -363,15 +368,26 @@ void items_move_surplus(struct items *it)
 	}
 }
 
+/* The page cannot be emptied: something in it is held. */
+static void fail_move(struct items *it)
+{
+	struct mover m = it->mover;
+	it->mover = (struct mover){0};
+	slabs_drain_end(&it->slabs, m.page);
+	it->limit.retry_ms = it->now->mono_ms + PAGE_RETRY_MS;
+	if (m.tries > 0 && begin_move(it, m.from, m.to, m.evict))
+		it->mover.tries = m.tries - 1;
+}
+
 /* The page was given up, or cannot be. */
 static void end_move(struct items *it)
 {
 	struct mover m = it->mover;
-	it->mover = (struct mover){0};
 	if (!page_left(it, m.page)) {
-		slabs_drain_end(&it->slabs, m.page);
+		fail_move(it);
 		return;
 	}
+	it->mover = (struct mover){0};
 	it->counters.pages_moved++;
 	if (m.to)
 		items_grow_class(it, m.to);
@@ -398,4 +414,53 @@ void items_move_some(struct items *it)
 			return;
 		}
 	}
+}
+
+/* ---- asked for ------------------------------------------------------------------------------ */
+
+void items_set_automove(struct items *it, enum items_automove how)
+{
+	it->misc.automove = how;
+}
+
+/* The class with two pages or more that had best give one, 0 = none. */
+static int spare_giver(const struct items *it)
+{
+	bool poor[SLAB_CLASSES_MAX + 1];
+	for (int id = 0; id <= it->slabs.class_count; id++)
+		poor[id] = it->slabs.classes[id].pages < 2;
+	return best_giver(it, 0, poor);
+}
+
+enum items_reassign items_reassign(struct items *it, int src, int dst)
+{
+	int count = it->slabs.class_count;
+	if (src < -1 || src > count || dst < 0 || dst > count)
+		return ITEMS_REASSIGN_BAD_CLASS;
+	if (src == dst)
+		return ITEMS_REASSIGN_SAME;
+	if (it->mover.page)
+		return ITEMS_REASSIGN_BUSY;
+	if (src == 0)
+		return items_grow_class(it, dst) ? ITEMS_REASSIGN_OK : ITEMS_REASSIGN_NO_SPARE;
+	if (src < 0 && (src = spare_giver(it)) == 0)
+		return ITEMS_REASSIGN_BAD_CLASS;
+	if (src == dst)
+		return ITEMS_REASSIGN_SAME;
+	if (it->slabs.classes[src].pages < 2 || !begin_move(it, src, dst, it->config.evict))
+		return ITEMS_REASSIGN_NO_SPARE;
+	it->mover.tries = REASSIGN_TRIES;
+	return ITEMS_REASSIGN_OK;
+}
+
+bool items_give_up_page(struct items *it)
+{
+	bool tried[SLAB_CLASSES_MAX + 1] = {false};
+	int giver;
+	while ((giver = best_giver(it, 0, tried)) != 0) {
+		if (begin_move(it, giver, 0, it->config.evict))
+			return true;
+		tried[giver] = true;
+	}
+	return false;
 }

@@ -19,6 +19,7 @@ void items_gauges(const struct items *it, struct items_gauges *out)
 {
 	uint64_t slots = assoc_bucket_count(&it->assoc) * ASSOC_LOAD_MAX;
 	*out = it->gauges;
+	out->limit_bytes = it->limit.bytes;
 	out->page_bytes = (uint64_t)it->slabs.pages_used << SLAB_PAGE_SHIFT;
 	out->free_pages = slabs_free_pages(&it->slabs);
 	out->page_size = SLAB_PAGE_BYTES;
@@ -27,6 +28,8 @@ void items_gauges(const struct items *it, struct items_gauges *out)
 	out->tomb_bytes = it->tombs.bytes;
 	out->hash_power = 63 - __builtin_clzll(slots);
 	out->hash_growing = it->assoc.count > slots;
+	out->sweep_running = it->sweep.page != 0;
+	out->move_running = it->mover.page != 0;
 	out->class_count = it->slabs.class_count;
 }
 

@@ -55,6 +55,12 @@ static void clamp_age(const struct items *it, struct item *i)
 		item_set_access(i, (access_now(it) - ITEM_IDLE_S_MAX) & ITEM_LA_MASK);
 }
 
+/* Whether the running pass is to find what is expired in a class. */
+static bool seeks_in(const struct items *it, int id)
+{
+	return it->sweep.crawling && it->sweep.crawl_left[id] > 0;
+}
+
 static bool touches_settled(const struct items *it, uint32_t page)
 {
 	uint64_t touched = it->notes[page].touched;
@@ -66,8 +72,11 @@ static void look_at(struct items *it, struct item *i, bool clear_touched, struct
 	b->looks--;
 	if (!item_is_linked(i))
 		return;
+	int id = item_class(it, i);
 	it->counters.crawler_items_checked++;
-	it->classes[item_class(it, i)].info.crawler_items_checked++;
+	it->classes[id].info.crawler_items_checked++;
+	if (seeks_in(it, id) && it->sweep.crawl_left[id] < UINT32_MAX)
+		it->sweep.crawl_left[id]--;
 	if (item_dead(it, i)) {
 		b->deaths--;
 		reclaim(it, i);
@@ -114,7 +123,9 @@ static bool page_is_due(const struct items *it, uint32_t page)
 	const struct sweep *s = &it->sweep;
 	if (it->slabs.pages[page].class_id == 0)
 		return false;
-	return s->every_page || it->min_exptime[page] <= now_wall_s(it->now) ||
+	if (s->every_page || seeks_in(it, it->slabs.pages[page].class_id))
+		return true;
+	return (!s->manual && it->min_exptime[page] <= now_wall_s(it->now)) ||
 	       (page >= s->clamp_done && page < s->clamp_to) || touches_settled(it, page);
 }
 
@@ -127,6 +138,10 @@ static void begin_pass(struct items *it)
 	s->looked = 0;
 	s->every_page = s->flush_pending;
 	s->flush_pending = false;
+	s->crawling = s->crawl_waits;
+	s->crawl_waits = false;
+	s->resume_ms = 0;
+	it->counters.sweeps++;
 	s->clamp_to = UINT32_MAX;
 	if (day < CLAMP_MS)
 		s->clamp_to = (uint32_t)((uint64_t)it->slabs.fresh * (uint64_t)day / CLAMP_MS);
@@ -138,6 +153,7 @@ static void end_pass(struct items *it)
 	struct sweep *s = &it->sweep;
 	int64_t wait = (int64_t)(s->looked / PASS_LOOKS_PER_MS);
 	s->page = 0;
+	s->crawling = false;
 	s->next_pass_ms = it->now->mono_ms + (wait > PASS_MS ? wait : PASS_MS);
 	s->clamp_done = s->clamp_to;
 	if (s->clamp_to == UINT32_MAX) {
@@ -171,7 +187,7 @@ static void sweep_some(struct items *it, struct budget *b)
 
 static bool pass_is_due(const struct items *it)
 {
-	if (it->sweep.flush_pending)
+	if (it->sweep.flush_pending || it->sweep.crawl_waits)
 		return true;
 	return it->gauges.item_count > 0 && it->now->mono_ms >= it->sweep.next_pass_ms;
 }
@@ -186,6 +202,34 @@ void items_finish_flush(struct items *it)
 	}
 }
 
+/* ---- asked for ---------------------------------------------------------------------------- */
+
+void items_set_sweep(struct items *it, bool automatic, uint32_t pause_us)
+{
+	it->sweep.manual = !automatic;
+	it->sweep.pause_ms = pause_us / 1000;
+	it->sweep.resume_ms = 0;
+	if (!automatic)
+		it->sweep.crawl_waits = it->sweep.crawling = false;
+}
+
+bool items_crawl(struct items *it, const bool *classes, uint32_t max)
+{
+	if (it->sweep.crawl_waits || it->sweep.crawling)
+		return false;
+	for (int id = 1; id <= it->slabs.class_count; id++)
+		it->sweep.crawl_left[id] = classes[id] ? max : 0;
+	it->sweep.crawl_waits = true;
+	return true;
+}
+
+/* A pass that is in no hurry rests between its pieces. */
+static bool pass_rests(const struct items *it)
+{
+	const struct sweep *s = &it->sweep;
+	return !s->every_page && !s->flush_pending && it->now->mono_ms < s->resume_ms;
+}
+
 /* ---- the tick ------------------------------------------------------------------------------ */
 
 void items_tick(struct items *it)
@@ -197,20 +241,34 @@ void items_tick(struct items *it)
 	items_tombs_settle_some(it, TICK_TOMBS);
 	if (it->mover.page)
 		items_move_some(it);
+	if (items_shrink_due_ms(it) <= it->now->mono_ms)
+		items_shrink_some(it);
 	if (it->sweep.page == 0 && pass_is_due(it))
 		begin_pass(it);
-	if (it->sweep.page)
+	if (it->sweep.page && !pass_rests(it)) {
 		sweep_some(it, &b);
+		it->sweep.resume_ms = it->now->mono_ms + it->sweep.pause_ms;
+	}
+}
+
+/* When the next pass is due, or the next piece of the running one. */
+static int64_t sweep_due_ms(const struct items *it)
+{
+	const struct sweep *s = &it->sweep;
+	if (s->page)
+		return pass_rests(it) ? s->resume_ms : it->now->mono_ms;
+	if (pass_is_due(it))
+		return it->now->mono_ms;
+	return it->gauges.item_count > 0 ? s->next_pass_ms : INT64_MAX;
 }
 
 int64_t items_next_due_ms(const struct items *it)
 {
-	int64_t due = INT64_MAX, now = it->now->mono_ms;
-	if (it->misc.trash || it->mover.page || it->sweep.page || it->sweep.flush_pending ||
-	    items_tombs_settle_due(it))
+	int64_t due = sweep_due_ms(it), now = it->now->mono_ms;
+	int64_t shrink = items_shrink_due_ms(it);
+	if (it->misc.trash || it->mover.page || items_tombs_settle_due(it))
 		return now;
-	if (it->gauges.item_count > 0)
-		due = it->sweep.next_pass_ms;
+	due = shrink < due ? shrink : due;
 	if (it->flush.when_ms) {
 		int64_t wait = it->flush.when_ms - it->now->wall_ms;
 		int64_t fire = now + (wait > 0 ? wait : 0);

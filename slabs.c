@@ -53,7 +53,7 @@ static uint32_t fill_page(const struct slabs *s, uint32_t bytes)
 
 static double default_step(const struct slabs *s, uint32_t chunk_bytes)
 {
-	double step = FINE_STEP * FINE_PAGES / s->pages_max;
+	double step = FINE_STEP * FINE_PAGES / s->pages_limit;
 	if (step < FINE_STEP)
 		step = FINE_STEP;
 	if (chunk_bytes >= WIDE_BYTES)
@@ -117,18 +117,37 @@ static size_t table_bytes(const struct slabs *s)
 	return ((size_t)s->pages_max + 1) * sizeof(struct slab_page);
 }
 
+uint32_t slabs_limit_of(size_t memory_bytes)
+{
+	size_t pages = memory_bytes >> SLAB_PAGE_SHIFT;
+	if (pages >= UINT32_MAX)
+		return UINT32_MAX;
+	return pages < SLAB_PAGES_MIN ? SLAB_PAGES_MIN : (uint32_t)pages;
+}
+
+/* Take more addresses, as far as handles reach without becoming coarser. */
+static void widen(struct slabs *s, size_t memory_bytes_reserved)
+{
+	size_t reach = (((size_t)HANDLE_TOMB - 1) << s->shift) >> SLAB_PAGE_SHIFT;
+	size_t pages = slabs_limit_of(memory_bytes_reserved);
+	if (pages > reach - 1)
+		pages = reach - 1;
+	if (pages > s->pages_max)
+		s->pages_max = (uint32_t)pages;
+}
+
 bool slabs_init(struct slabs *s, const struct slabs_config *config)
 {
-	size_t pages = config->memory_bytes_max >> SLAB_PAGE_SHIFT;
 	memset(s, 0, sizeof(*s));
-	if (pages >= UINT32_MAX)
+	s->pages_max = s->pages_limit = slabs_limit_of(config->memory_bytes_max);
+	if (s->pages_max == UINT32_MAX)
 		return false;
-	s->pages_max = pages < SLAB_PAGES_MIN ? SLAB_PAGES_MIN : (uint32_t)pages;
 	s->fresh = 1;
 	for (s->shift = 2; range_bytes(s) >> s->shift >= HANDLE_TOMB; s->shift++)
 		;
 	if (config->large_chunk_bytes % (UINT32_C(1) << s->shift) != 0)
 		return false; /* handles of 32 bits do not reach so far */
+	widen(s, config->memory_bytes_reserved);
 	make_classes(s, config);
 	s->base = vmem_reserve(range_bytes(s));
 	s->pages = vmem_reserve(table_bytes(s));
@@ -185,21 +204,34 @@ static uint32_t *home(struct slabs *s, const struct slab_page *p)
 
 /* ---- chunks ----------------------------------------------------------------- */
 
+/* A page that no class has, best one that is resident. */
+static uint32_t take_page(struct slabs *s)
+{
+	uint32_t page = s->pool;
+	if (page) {
+		s->pool = s->pages[page].next;
+	} else if (s->bare) {
+		page = s->bare;
+		s->bare = s->pages[page].next;
+		s->bare_count--;
+	} else {
+		page = s->fresh++;
+	}
+	assert(page <= s->pages_max);
+	return page;
+}
+
 bool slabs_grow(struct slabs *s, int class_id)
 {
 	assert(class_id > 0 && class_id <= s->class_count);
-	uint32_t page = s->pool;
-	if (page)
-		s->pool = s->pages[page].next;
-	else if (s->fresh <= s->pages_max)
-		page = s->fresh++;
-	else
+	if (s->pages_used >= s->pages_limit)
 		return false;
-	s->pages[page] = (struct slab_page){.class_id = (uint8_t)class_id};
+	uint32_t page = take_page(s);
+	s->pages[page] = (struct slab_page){.class_id = (uint8_t)class_id, .touched = s->pages[page].touched};
 	list_add(s, &s->classes[class_id].partial, page);
 	s->classes[class_id].pages++;
 	s->pages_used++;
-	assert(s->pages_used <= s->pages_max); /* [S1] */
+	assert(s->pages_used <= s->pages_limit); /* [S1] */
 	return true;
 }
 
@@ -210,8 +242,40 @@ static void to_pool(struct slabs *s, uint32_t page)
 	assert(p->used == 0 && p->class_id != 0);
 	s->classes[p->class_id].pages--;
 	s->pages_used--;
-	*p = (struct slab_page){.next = s->pool};
+	*p = (struct slab_page){.next = s->pool, .touched = p->touched};
 	s->pool = page;
+}
+
+void slabs_set_limit(struct slabs *s, uint32_t pages)
+{
+	assert(pages >= s->pages_used && pages <= s->pages_max); /* [S1] */
+	s->pages_limit = pages;
+}
+
+bool slabs_trim(struct slabs *s, uint32_t max)
+{
+	while (slabs_trim_due(s) && max-- > 0) {
+		uint32_t page = s->pool;
+		struct slab_page *p = &s->pages[page];
+		s->pool = p->next;
+		vmem_discard(s->base + ((size_t)page << SLAB_PAGE_SHIFT), SLAB_PAGE_BYTES);
+		s->touched -= p->touched;
+		*p = (struct slab_page){.next = s->bare};
+		s->bare = page;
+		s->bare_count++;
+	}
+	return slabs_trim_due(s);
+}
+
+/* A chunk is cut off a page: so much of it will be resident. */
+static void touch(struct slabs *s, struct slab_page *p)
+{
+	uint32_t bytes = p->carved * s->classes[p->class_id].chunk_bytes;
+	uint8_t pieces = (uint8_t)((bytes + SLAB_PIECE_BYTES - 1) / SLAB_PIECE_BYTES);
+	if (pieces <= p->touched)
+		return;
+	s->touched += (uint8_t)(pieces - p->touched);
+	p->touched = pieces;
 }
 
 void *slabs_alloc(struct slabs *s, int class_id)
@@ -229,6 +293,7 @@ void *slabs_alloc(struct slabs *s, int class_id)
 		assert(((struct free_chunk *)chunk)->zero == 0);
 	} else {
 		chunk = slabs_chunk(s, page, p->carved++);
+		touch(s, p);
 	}
 	p->used++;
 	c->used++;
@@ -344,23 +409,36 @@ static const char *check_class(const struct slabs *s, int id)
 	return wrong;
 }
 
+/* Pages from one on, along a list that may be broken. */
+static uint32_t count_listed(const struct slabs *s, uint32_t page)
+{
+	uint32_t count = 0;
+	for (; page && count <= s->pages_max; page = s->pages[page].next)
+		count++;
+	return count;
+}
+
 const char *slabs_check(const struct slabs *s)
 {
-	uint32_t pool = 0, in_use = 0;
+	uint32_t in_use = 0;
+	uint64_t touched = 0;
 	for (uint32_t page = 1; page < s->fresh; page++) {
 		const char *wrong = s->pages[page].class_id ? check_page(s, page) : NULL;
 		if (wrong)
 			return wrong;
 		in_use += s->pages[page].class_id != 0;
+		touched += s->pages[page].touched;
 	}
 	for (int id = 1; id <= s->class_count; id++) {
 		const char *wrong = check_class(s, id);
 		if (wrong)
 			return wrong;
 	}
-	for (uint32_t page = s->pool; page && pool <= s->pages_max; page = s->pages[page].next)
-		pool++;
-	if (in_use != s->pages_used || in_use > s->pages_max || pool + in_use != s->fresh - 1)
+	uint32_t bare = count_listed(s, s->bare);
+	if (in_use != s->pages_used || in_use > s->pages_limit || s->pages_limit > s->pages_max ||
+	    bare != s->bare_count || count_listed(s, s->pool) + bare + in_use != s->fresh - 1)
 		return "slabs: [S1] pages in use and in the pool do not add up";
+	if (touched != s->touched)
+		return "slabs: what is resident does not add up";
 	return NULL;
 }

@@ -14,6 +14,10 @@
  * HANDLE_TOMB on are never given out here: the index above uses them for
  * records of another kind.
  *
+ * The range may be larger than the limit of pages in use, which can change while
+ * serving (slabs_set_limit). Pages that are beyond a lower limit are first given
+ * back by their classes, then their memory goes to the system (slabs_trim).
+ *
  * A page whose last chunk is freed goes back to the pool at once and may serve
  * any class next. Free chunks are kept per page, not per class, so that a page
  * can be emptied (drained) without searching a list.
@@ -23,7 +27,7 @@
  * link of the free list is in word 1.
  *
  * Invariants (slabs_check)
- *  [S1] pages in use <= pages_max
+ *  [S1] pages in use <= pages_limit <= pages_max
  *  [S2] a page is in exactly one list: its class's full or partial list, the
  *       pool, or it is being drained and in none
  *  [S3] a page's used chunks + its free list = its carved chunks
@@ -38,6 +42,7 @@
 #define SLAB_PAGE_SHIFT 17
 #define SLAB_PAGE_BYTES (UINT32_C(1) << SLAB_PAGE_SHIFT)
 #define SLAB_PAGES_MIN 8      /* a cache is never smaller than this */
+#define SLAB_PIECE_BYTES 4096
 #define SLAB_CLASSES_MAX 254  /* ids 1..254 */
 #define SLAB_CHUNK_MIN 32
 #define SLAB_CHUNK_MAX (SLAB_PAGE_BYTES / 8)
@@ -49,6 +54,7 @@ struct slab_page {
 	uint16_t used;       /* chunks in use */
 	uint16_t carved;     /* chunks handed out at least once */
 	uint8_t class_id;    /* 0 = no class */
+	uint8_t touched;     /* pieces of SLAB_PIECE_BYTES, from the front, that are resident */
 	bool draining;       /* no chunk of it is handed out */
 };
 
@@ -65,9 +71,13 @@ struct slabs {
 	uint8_t *base;
 	unsigned shift;      /* a handle's unit is 1 << shift bytes */
 	uint32_t pages_max;  /* pages are 1..pages_max */
+	uint32_t pages_limit; /* most of them in use */
 	uint32_t fresh;      /* the first page never used */
 	uint32_t pool;       /* first page given back */
+	uint32_t bare;       /* first page whose memory went to the system */
+	uint32_t bare_count;
 	uint32_t pages_used; /* pages that belong to a class */
+	uint64_t touched;    /* sum over all pages */
 	int class_count;     /* ids 1..class_count; the last one is `large` */
 	int large;           /* the class of chunks of the size asked for */
 	struct slab_page *pages;
@@ -77,6 +87,7 @@ struct slabs {
 
 struct slabs_config {
 	size_t memory_bytes_max;
+	size_t memory_bytes_reserved; /* what the limit may be raised to; less than the max: to that */
 	size_t chunk_bytes_min;   /* 0 = SLAB_CHUNK_MIN */
 	double growth_factor;     /* > 1, or 0 = fine-grained */
 	uint32_t large_chunk_bytes; /* chunk size of the extra class */
@@ -120,7 +131,19 @@ uint64_t slabs_free_chunks(const struct slabs *s, int class_id);
 /* Pages that no class has. */
 static inline uint32_t slabs_free_pages(const struct slabs *s)
 {
-	return s->pages_max - s->pages_used;
+	return s->pages_limit - s->pages_used;
+}
+
+/* The least number of pages that hold so many bytes, as a limit. */
+uint32_t slabs_limit_of(size_t memory_bytes);
+/* Pages in use must not be more. */
+void slabs_set_limit(struct slabs *s, uint32_t pages);
+/* Give the memory of up to max pages to the system while more than the limit are
+ * resident; true when there may be more to give. */
+bool slabs_trim(struct slabs *s, uint32_t max);
+static inline bool slabs_trim_due(const struct slabs *s)
+{
+	return s->pool != 0 && s->fresh - 1 - s->bare_count > s->pages_limit;
 }
 
 /* Stop handing out chunks of a page, so that its owner can empty it; the page

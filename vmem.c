@@ -25,6 +25,14 @@ void *vmem_reserve(size_t len)
 	return p == MAP_FAILED ? NULL : p;
 }
 
+void vmem_discard(void *p, size_t len)
+{
+	assert(p && len > 0);
+	int failed = madvise(p, len, MADV_DONTNEED);
+	assert(!failed);
+	(void)failed;
+}
+
 void vmem_release(void *p, size_t len)
 {
 	if (!p)

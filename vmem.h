@@ -20,6 +20,10 @@
 /* A zeroed range of at least len bytes (len > 0), aligned to 4 KiB or better;
  * NULL when the system has no such address space. */
 void *vmem_reserve(size_t len);
+/* Give the memory of a part of a range back to the system, not the addresses: it
+ * reads as zeros then. p and len are multiples of 4 KiB, or of the size of a
+ * page where that is larger; the range is not locked. */
+void vmem_discard(void *p, size_t len);
 /* Give a range back. p may be NULL. */
 void vmem_release(void *p, size_t len);
 

@@ -48,6 +48,14 @@ struct row {
 	bool (*call)(struct settings_parse *p, const char *arg);
 };
 
+/* What the operator typed is shown, but as one line of plain text. */
+static void make_printable(char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < ' ' || *text == 0x7f)
+			*text = '?';
+}
+
 bool settings_fail(struct settings_parse *p, int exit_code, const char *fmt, ...)
 {
 	assert(exit_code > 0);
@@ -57,6 +65,7 @@ bool settings_fail(struct settings_parse *p, int exit_code, const char *fmt, ...
 	va_start(args, fmt);
 	vsnprintf(p->r->error, sizeof(p->r->error), fmt, args);
 	va_end(args);
+	make_printable(p->r->error);
 	p->r->status = SETTINGS_FAIL;
 	p->r->exit_code = exit_code;
 	return false;
@@ -77,6 +86,7 @@ void settings_notice(struct settings_parse *p, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(p->r->notice + used, room, fmt, args);
 	va_end(args);
+	make_printable(p->r->notice + used);
 }
 
 bool settings_number(const char *text, int64_t min, int64_t max, int64_t *out)

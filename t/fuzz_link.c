@@ -23,7 +23,7 @@
  * libFuzzer. Corpus: t/corpus/link.
  */
 #include "compat.h"
-#include "node.h"
+#include "fuzz_nodes.h"
 #include "repl_internal.h"
 #include "repl_text.h"
 
@@ -39,84 +39,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define TURNS_MAX 20000
 #define SYNC_MS_MAX 60000
 
-#define CHECK(condition, ...)                                                                                \
-	do {                                                                                                 \
-		if (!(condition)) {                                                                          \
-			fprintf(stderr, "fuzz_link:%d: " #condition ": ", __LINE__);                         \
-			fprintf(stderr, __VA_ARGS__);                                                        \
-			fputc('\n', stderr);                                                                 \
-			abort();                                                                             \
-		}                                                                                            \
-	} while (0)
-
-/* ---- the script ---------------------------------------------------------------------- */
-
-struct script {
-	const uint8_t *data;
-	size_t len, at;
-};
-
-static uint8_t take8(struct script *s)
-{
-	return s->at < s->len ? s->data[s->at++] : 0;
-}
-
-static uint32_t take16(struct script *s)
-{
-	uint32_t high = take8(s);
-	return high << 8 | take8(s);
-}
-
-static uint64_t take64(struct script *s)
-{
-	uint64_t v = 0;
-	for (int i = 0; i < 8; i++)
-		v = v << 8 | take8(s);
-	return v;
-}
-
 /* ---- a node --------------------------------------------------------------------------- */
 
-struct server {
-	struct settings settings;
-	struct node_env env;
-	struct log log;
-	struct node *node;
-	uint64_t connect_seq;
-};
-
-static void count_line(void *ctx, const char *line)
+static void victim_start(struct server *s, const struct now *now, uint8_t kind, uint8_t seed, bool dials)
 {
-	(void)ctx;
-	for (const char *p = line; *p; p++)
-		CHECK((unsigned char)*p >= ' ' && *p != 0x7f, "a control character in the log");
-	if (getenv("FUZZ_VERBOSE"))
-		fprintf(stderr, "  %s\n", line);
-}
-
-static void no_process(void *ctx, struct process_info *out)
-{
-	(void)ctx;
-	*out = (struct process_info){.pid = 1, .event_library = "none"};
-}
-
-static void no_conns(void *ctx, void (*fn)(void *, const struct conn_info *), void *fn_ctx)
-{
-	(void)ctx, (void)fn, (void)fn_ctx;
-}
-
-static void server_start(struct server *s, const struct now *now, uint8_t kind, uint8_t seed, bool dials)
-{
-	uint8_t entropy[NODE_ENTROPY_BYTES];
-	const char *error = "unset";
-
-	for (size_t i = 0; i < sizeof(entropy); i++)
-		entropy[i] = (uint8_t)(seed * 37 + i * 11);
-	*s = (struct server){.log = {count_line, NULL, 0}, .env = {no_process, no_conns, NULL}};
-	settings_init(&s->settings);
-	s->settings.memory_bytes_max = MEMORY;
-	s->settings.item_bytes_max = ITEM_MAX;
-	s->settings.hash_power = 12;
+	server_init(s, MEMORY, ITEM_MAX);
 	s->settings.replicated = true;
 	s->settings.repl_max_skew_ms = SKEW_MS;
 	s->settings.repl_buffer_bytes = kind & 4 ? 64 << 10 : 1 << 20;
@@ -125,33 +52,7 @@ static void server_start(struct server *s, const struct now *now, uint8_t kind, 
 	s->settings.repl_compat = (kind & 33) == 32;
 	CHECK(repl_auth_link_key(SECRET, strlen(SECRET), s->settings.repl_link_key), "memory");
 	snprintf(s->settings.repl_peer, sizeof(s->settings.repl_peer), "%s", dials ? "peer" : "");
-	s->node = node_new(&s->settings, &s->env, &s->log, now, entropy, &error);
-	CHECK(s->node, "%s", error);
-}
-
-static struct repl *repl_of(const struct server *s)
-{
-	return node_repl(s->node);
-}
-
-/* What a client of it says; the answer, cut to size. */
-static void client(struct server *s, const char *text, char *reply, size_t size)
-{
-	struct session *session = node_session_open(s->node);
-	struct iovec iov[4];
-	size_t used = 0;
-
-	CHECK(session, "memory");
-	session_input(session, (const uint8_t *)text, strlen(text));
-	while (session_output(session, iov, 4) > 0) {
-		size_t n = iov[0].iov_len < size - 1 - used ? iov[0].iov_len : size - 1 - used;
-		memcpy(reply + used, iov[0].iov_base, n);
-		used += n;
-		session_sent(session, iov[0].iov_len);
-	}
-	reply[used] = '\0';
-	CHECK(session_settle(session), "memory");
-	node_session_close(s->node, session);
+	server_start(s, now, seed);
 }
 
 static void check_repl(const struct server *s, const struct now *now)
@@ -197,14 +98,6 @@ static void check_no_leak(const struct server *s)
 		if (items_class_info(it, i, &info))
 			used += info.used_chunks;
 	CHECK(used == g.item_count, "%" PRIu64 " chunks, %" PRIu64 " items", used, g.item_count);
-}
-
-static void turn(struct server *s, const struct now *now)
-{
-	node_set_now(s->node, now);
-	if (node_next_due_ms(s->node) <= now->mono_ms)
-		node_tick(s->node);
-	node_turn_end(s->node);
 }
 
 /* ---- the hostile side -------------------------------------------------------------------- */
@@ -336,7 +229,7 @@ static void settle(struct fuzz *z)
 {
 	struct iovec iov;
 
-	turn(&z->victim, &z->now);
+	server_turn(&z->victim, &z->now);
 	for (int i = 0; i < SLOTS; i++) {
 		struct slot *t = &z->slots[i];
 		drain(t);
@@ -573,7 +466,7 @@ static void be_client(struct fuzz *z)
 		snprintf(text, sizeof(text), "%.*s%u%s", (int)(hole - form), form, (unsigned)how / 12 % 6, hole + 2);
 	else
 		snprintf(text, sizeof(text), "%s", form);
-	client(&z->victim, text, reply, sizeof(reply));
+	server_client(&z->victim, text, reply, sizeof(reply));
 }
 
 static void answer_the_dial(struct fuzz *z, struct slot *t)
@@ -696,91 +589,6 @@ static void step(struct fuzz *z)
 
 /* ---- afterwards ---------------------------------------------------------------------------------- */
 
-/* One connection between the two; [0] has made it. */
-struct cable {
-	struct repl_conn *end[2];
-};
-
-static bool carry(struct repl_conn *from, struct repl_conn *to)
-{
-	struct iovec iov[4];
-
-	if (!from || !to || !repl_conn_wants_read(to))
-		return false;
-	int count = repl_conn_output(from, iov, 4);
-	size_t total = 0;
-	for (int i = 0; i < count; i++)
-		total += iov[i].iov_len;
-	if (total == 0)
-		return false;
-	uint8_t *copy = malloc(total);
-	CHECK(copy, "memory");
-	for (int i = 0, at = 0; i < count; at += (int)iov[i++].iov_len)
-		memcpy(copy + at, iov[i].iov_base, iov[i].iov_len);
-	repl_conn_sent(from, total);
-	repl_conn_input(to, copy, total);
-	free(copy);
-	return true;
-}
-
-static void cut(struct cable *w, const char *reason)
-{
-	for (int i = 0; i < 2; i++)
-		if (w->end[i]) {
-			struct repl_conn *c = w->end[i];
-			w->end[i] = NULL;
-			repl_conn_closed(c, reason);
-		}
-}
-
-static void dial(struct server *from, struct server *to, struct cable *w)
-{
-	uint64_t wanted = node_wants(from->node).connect_seq;
-
-	if (wanted == from->connect_seq)
-		return;
-	from->connect_seq = wanted;
-	if (!node_wants(to->node).link_listen) {
-		repl_connect_failed(repl_of(from), "nobody listens");
-		return;
-	}
-	cut(w, "a new one");
-	w->end[1] = repl_conn_open(repl_of(to), false, "192.0.2.200:1");
-	w->end[0] = repl_conn_open(repl_of(from), true, "192.0.2.201:2");
-	if (!w->end[0] || !w->end[1])
-		cut(w, "closed by the peer");
-}
-
-static void between(struct server *a, struct server *b, struct cable cables[2], struct now *now, int64_t ms)
-{
-	struct iovec iov;
-
-	for (; ms > 0; ms--) {
-		for (int n = 0; n < 64; n++) {
-			bool moved = false;
-			turn(a, now);
-			turn(b, now);
-			dial(a, b, &cables[0]);
-			dial(b, a, &cables[1]);
-			for (int i = 0; i < 2; i++) {
-				struct cable *w = &cables[i];
-				moved |= carry(w->end[0], w->end[1]);
-				moved |= carry(w->end[1], w->end[0]);
-				for (int end = 0; end < 2; end++)
-					if (w->end[end] && repl_conn_closing(w->end[end]) &&
-					    repl_conn_output(w->end[end], &iov, 1) == 0)
-						cut(w, "closed");
-			}
-			check_repl(a, now);
-			check_repl(b, now);
-			if (!moved)
-				break;
-		}
-		now->mono_ms++;
-		now->wall_ms++;
-	}
-}
-
 /* A write on one is seen on the other; a flush that fires may take one away. */
 static bool travels(struct server *a, struct server *b, struct cable cables[2], struct now *now)
 {
@@ -788,10 +596,10 @@ static bool travels(struct server *a, struct server *b, struct cable cables[2], 
 
 	for (int i = 0; i < 4; i++) {
 		snprintf(text, sizeof(text), "set fresh%d 0 0 2\r\nok\r\n", i);
-		client(a, text, reply, sizeof(reply));
-		between(a, b, cables, now, 50);
+		server_client(a, text, reply, sizeof(reply));
+		between(a, b, cables, now, 50, check_repl);
 		snprintf(text, sizeof(text), "get fresh%d\r\n", i);
-		client(b, text, reply, sizeof(reply));
+		server_client(b, text, reply, sizeof(reply));
 		if (strstr(reply, "\r\nok\r\n"))
 			return true;
 	}
@@ -805,19 +613,19 @@ static void good_peer(struct fuzz *z, uint8_t kind)
 	struct server *victim = &z->victim;
 	int64_t ms = 0;
 
-	server_start(&good, &z->now, kind & 1, 99, true);
+	victim_start(&good, &z->now, kind & 1, 99, true);
 	for (; !repl_is_quiet(repl_of(victim)) || !repl_is_quiet(repl_of(&good)); ms += 10) {
 		CHECK(ms < SYNC_MS_MAX, "no pair with a good peer: %s, %s",
 		      repl_of(victim)->link ? "a link" : "no link", repl_of(&good)->link ? "a link" : "no link");
-		between(victim, &good, cables, &z->now, 10);
+		between(victim, &good, cables, &z->now, 10, check_repl);
 	}
 	CHECK(node_wants(good.node).client_ports && node_wants(victim->node).client_ports, "the ports are closed");
 	CHECK(travels(victim, &good, cables, &z->now), "a write here is not there");
 	CHECK(travels(&good, victim, cables, &z->now), "a write there is not here");
 	check_items(victim);
 	check_items(&good);
-	cut(&cables[0], "the end");
-	cut(&cables[1], "the end");
+	cable_cut(&cables[0], "the end");
+	cable_cut(&cables[1], "the end");
 	node_free(good.node);
 }
 
@@ -825,9 +633,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct fuzz z;
 
-	z = (struct fuzz){.script = {data, size, 0}, .now = {1000, INT64_C(1750000000000)}};
+	z = (struct fuzz){.script = {data, size, 0}, .now = {1000, FUZZ_WALL_MS}};
 	uint8_t kind = take8(&z.script);
-	server_start(&z.victim, &z.now, kind, 1, kind & 2);
+	victim_start(&z.victim, &z.now, kind, 1, kind & 2);
 	settle(&z);
 	for (int n = 0; n < STEPS_MAX && z.script.at < z.script.len; n++) {
 		step(&z);

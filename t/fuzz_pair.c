@@ -1,0 +1,544 @@
+/*
+ * fuzz_pair.c - valid commands to both of a pair, compared with a model.
+ *
+ * Owns: LLVMFuzzerTestOneInput(), the model, and for each protocol how an
+ * operation is said and its answer understood. The input is a script of
+ * operations: which node, which protocol, which command, key, value, expiry, or
+ * that time passes.
+ *
+ * What must hold
+ *  - every answer is the model's, in every protocol, on either node
+ *  - after every operation both nodes show the model's value, flags and remaining
+ *    life for the key, and the same CAS unique
+ *  - at the end both hold exactly the model's keys; items_check(), repl_check()
+ *
+ * What was said on one node travels before something is said on the other: what
+ * happens when it does not is the simulator's business (t/sim), which has faults;
+ * this has every command and every spelling.
+ *
+ * The model knows the reference, not the code: an expiry in seconds, a padded
+ * decrement, what append keeps.
+ *
+ * Corpus: t/corpus/pair.
+ */
+#include "fuzz_nodes.h"
+#include "repl_internal.h"
+#include "util.h"
+
+#include <stdarg.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define MEMORY (8 << 20)
+#define ITEM_MAX (64 << 10)
+#define KEYS 9
+#define VALUE_MAX 20000  /* of one command */
+#define JOINED_MAX 60000 /* after appending: fits into an item */
+#define OPS_MAX 200
+#define SETTLE_MS_MAX 20000
+
+/* ---- the model --------------------------------------------------------------------- */
+
+enum verb {
+	OP_SET, OP_ADD, OP_REPLACE, OP_APPEND, OP_PREPEND, OP_CAS, OP_CAS_OLD,
+	OP_INCR, OP_DECR, OP_DELETE, OP_TOUCH, OP_GET, OP_GAT, OP_FLUSH, OP_FLUSH_LATER, OP_COUNT
+};
+
+enum outcome { DONE, NOT_STORED, EXISTS, NOT_FOUND, NON_NUMERIC, OTHER };
+
+struct entry {
+	bool there;
+	uint32_t flags;
+	uint32_t expires_s; /* 0: never */
+	size_t len;
+	uint8_t value[JOINED_MAX];
+};
+
+struct op {
+	enum verb verb;
+	int key;
+	uint32_t flags;
+	int32_t ttl;
+	uint64_t delta;
+	uint64_t unique; /* of a cas */
+	size_t len;
+	uint8_t value[VALUE_MAX];
+};
+
+/* What was answered, or is expected to be. */
+struct answer {
+	enum outcome outcome;
+	bool has_number;
+	uint64_t number;
+	const struct entry *hit; /* expected value */
+};
+
+struct pair {
+	struct script script;
+	struct now now;
+	struct server nodes[2];
+	struct cable cables[2];
+	struct entry keys[KEYS];
+	int64_t flush_ms; /* a delayed flush, 0: none */
+	int spoke;        /* the node that was spoken to last */
+	struct op op;
+};
+
+static uint32_t now_s(const struct pair *z)
+{
+	return (uint32_t)(z->now.wall_ms / 1000);
+}
+
+static void key_name(int key, char out[256])
+{
+	static const char *const names[KEYS] = {"a", "key", "prefix:1", "prefix:2", "\x01\x7f\xff", "caf\xc3\xa9"};
+
+	if (names[key])
+		snprintf(out, 256, "%s", names[key]);
+	else
+		snprintf(out, 256, "%0*d", key == KEYS - 1 ? 250 : 40 + key, key);
+}
+
+/* What time does. */
+static void model_age(struct pair *z)
+{
+	bool flushed = z->flush_ms && z->flush_ms <= z->now.wall_ms;
+
+	for (int i = 0; i < KEYS; i++) {
+		struct entry *e = &z->keys[i];
+		if (flushed || (e->expires_s && e->expires_s <= now_s(z)))
+			e->there = false;
+	}
+	if (flushed)
+		z->flush_ms = 0;
+}
+
+static uint32_t model_expiry(const struct pair *z, int32_t ttl)
+{
+	return ttl == 0 ? 0 : ttl < 0 ? 1 : now_s(z) + (uint32_t)ttl;
+}
+
+static void model_store(struct pair *z, struct entry *e, const struct op *op)
+{
+	e->there = op->ttl >= 0;
+	e->flags = op->flags;
+	e->expires_s = model_expiry(z, op->ttl);
+	e->len = op->len;
+	memcpy(e->value, op->value, op->len);
+}
+
+static struct answer model_join(struct entry *e, const struct op *op)
+{
+	if (!e->there)
+		return (struct answer){.outcome = NOT_STORED};
+	if (op->verb == OP_PREPEND) {
+		memmove(e->value + op->len, e->value, e->len);
+		memcpy(e->value, op->value, op->len);
+	} else {
+		memcpy(e->value + e->len, op->value, op->len);
+	}
+	e->len += op->len;
+	return (struct answer){.outcome = DONE};
+}
+
+static bool model_number(const struct entry *e, uint64_t *out)
+{
+	size_t i = 0, digits = 0;
+
+	*out = 0;
+	for (; i < e->len && e->value[i] >= '0' && e->value[i] <= '9'; i++, digits++)
+		if (__builtin_mul_overflow(*out, 10, out) || __builtin_add_overflow(*out, e->value[i] - '0', out))
+			return false;
+	return digits > 0 && (i == e->len || e->value[i] == ' ');
+}
+
+static struct answer model_delta(struct entry *e, const struct op *op)
+{
+	char text[24];
+	uint64_t v;
+
+	if (!e->there)
+		return (struct answer){.outcome = NOT_FOUND};
+	if (e->len > 16000 || !model_number(e, &v)) /* a value in several pieces is no number */
+		return (struct answer){.outcome = NON_NUMERIC};
+	v = op->verb == OP_INCR ? v + op->delta : v > op->delta ? v - op->delta : 0;
+	size_t len = (size_t)snprintf(text, sizeof(text), "%" PRIu64, v);
+	if (len > e->len)
+		e->len = len;
+	memset(e->value, ' ', e->len);
+	memcpy(e->value, text, len);
+	return (struct answer){.outcome = DONE, .has_number = true, .number = v};
+}
+
+/* What the operation does, and what is answered. */
+static struct answer model_run(struct pair *z, const struct op *op)
+{
+	struct entry *e = &z->keys[op->key];
+	struct answer miss = {.outcome = NOT_FOUND};
+
+	switch (op->verb) {
+	case OP_APPEND:
+	case OP_PREPEND:
+		return model_join(e, op);
+	case OP_INCR:
+	case OP_DECR:
+		return model_delta(e, op);
+	case OP_ADD:
+	case OP_REPLACE:
+		if (e->there != (op->verb == OP_REPLACE))
+			return (struct answer){.outcome = NOT_STORED};
+		break;
+	case OP_CAS:
+	case OP_CAS_OLD:
+		if (!e->there)
+			return miss;
+		if (op->verb == OP_CAS_OLD)
+			return (struct answer){.outcome = EXISTS};
+		break;
+	case OP_DELETE:
+		miss.outcome = e->there ? DONE : NOT_FOUND;
+		e->there = false;
+		return miss;
+	case OP_TOUCH:
+	case OP_GAT:
+	case OP_GET:
+		if (!e->there)
+			return miss;
+		if (op->verb != OP_GET) {
+			e->expires_s = model_expiry(z, op->ttl);
+			e->there = op->ttl >= 0;
+		}
+		return (struct answer){.outcome = DONE, .hit = op->verb == OP_TOUCH ? NULL : e};
+	case OP_FLUSH:
+		for (int i = 0; i < KEYS; i++)
+			z->keys[i].there = false;
+		z->flush_ms = 0;
+		return (struct answer){.outcome = DONE};
+	case OP_FLUSH_LATER:
+		z->flush_ms = z->now.wall_ms + op->ttl * INT64_C(1000);
+		return (struct answer){.outcome = DONE};
+	case OP_SET:
+	case OP_COUNT:
+		break;
+	}
+	model_store(z, e, op);
+	return (struct answer){.outcome = DONE};
+}
+
+/* ---- talking -------------------------------------------------------------------------- */
+
+struct message {
+	uint8_t data[JOINED_MAX + 1000];
+	size_t len;
+};
+
+static void add(struct message *m, const void *data, size_t len)
+{
+	CHECK(m->len + len <= sizeof(m->data), "room");
+	memcpy(m->data + m->len, data, len);
+	m->len += len;
+}
+
+static void add_text(struct message *m, const char *fmt, ...)
+{
+	char line[600];
+	va_list args;
+
+	va_start(args, fmt);
+	int len = vsnprintf(line, sizeof(line), fmt, args);
+	va_end(args);
+	CHECK(len >= 0 && (size_t)len < sizeof(line), "room");
+	add(m, line, (size_t)len);
+}
+
+/* A fresh connection says it; the whole answer. */
+static void exchange(struct server *s, const struct message *out, struct message *in)
+{
+	struct session *session = node_session_open(s->node);
+	struct iovec iov[8];
+	int count;
+
+	CHECK(session, "memory");
+	in->len = 0;
+	session_input(session, out->data, out->len);
+	do {
+		while ((count = session_output(session, iov, 8)) > 0) {
+			size_t sent = 0;
+			for (int i = 0; i < count; sent += iov[i++].iov_len)
+				add(in, iov[i].iov_base, iov[i].iov_len);
+			session_sent(session, sent);
+		}
+		CHECK(session_settle(session), "memory");
+		if (session_state(session) == SESSION_YIELD)
+			session_resume(session);
+	} while (session_output(session, iov, 1) > 0);
+	node_session_close(s->node, session);
+}
+
+/* ---- the text protocol ------------------------------------------------------------------ */
+
+static void text_say(struct message *m, const struct op *op)
+{
+	static const char *const words[OP_COUNT] = {
+		"set", "add", "replace", "append", "prepend", "cas", "cas", "incr", "decr", "delete", "touch", "gets",
+		"gats",
+	};
+	char key[256];
+
+	m->len = 0;
+	key_name(op->key, key);
+	switch (op->verb) {
+	case OP_FLUSH:
+		add_text(m, "flush_all\r\n");
+		return;
+	case OP_FLUSH_LATER:
+		add_text(m, "flush_all %d\r\n", op->ttl);
+		return;
+	case OP_INCR:
+	case OP_DECR:
+		add_text(m, "%s %s %" PRIu64 "\r\n", words[op->verb], key, op->delta);
+		return;
+	case OP_DELETE:
+	case OP_GET:
+		add_text(m, "%s %s\r\n", words[op->verb], key);
+		return;
+	case OP_TOUCH:
+		add_text(m, "touch %s %d\r\n", key, op->ttl);
+		return;
+	case OP_GAT:
+		add_text(m, "gats %d %s\r\n", op->ttl, key);
+		return;
+	default:
+		break;
+	}
+	add_text(m, "%s %s %u %d %zu", words[op->verb], key, op->flags, op->ttl, op->len);
+	if (op->verb == OP_CAS || op->verb == OP_CAS_OLD)
+		add_text(m, " %" PRIu64, op->unique);
+	add_text(m, "\r\n");
+	add(m, op->value, op->len);
+	add_text(m, "\r\n");
+}
+
+static bool begins(const struct message *m, const char *text)
+{
+	return m->len >= strlen(text) && memcmp(m->data, text, strlen(text)) == 0;
+}
+
+static bool is(const struct message *m, const char *text)
+{
+	return m->len == strlen(text) && begins(m, text);
+}
+
+/* "VALUE key flags len unique CRLF value CRLF END CRLF", byte for byte; the unique. */
+static uint64_t text_hit(const struct message *m, const char *key, const struct entry *e)
+{
+	struct message want = {.len = 0};
+	const uint8_t *lf = memchr(m->data, '\n', m->len);
+	uint64_t unique = 0;
+
+	CHECK(begins(m, "VALUE ") && lf, "a value for %s: %.*s", key, (int)m->len, m->data);
+	const uint8_t *p = lf - 1;
+	while (p > m->data && p[-1] != ' ')
+		p--;
+	CHECK(parse_u64((const char *)p, (size_t)(lf - 1 - p), &unique), "%.*s", (int)m->len, m->data);
+	add_text(&want, "VALUE %s %u %zu %" PRIu64 "\r\n", key, e->flags, e->len, unique);
+	add(&want, e->value, e->len);
+	add_text(&want, "\r\nEND\r\n");
+	CHECK(want.len == m->len && memcmp(want.data, m->data, m->len) == 0, "\n got %.*s\nwant %.*s", (int)m->len,
+	      m->data, (int)want.len, want.data);
+	return unique;
+}
+
+static struct answer text_understand(const struct message *m, const struct op *op, const struct answer *want)
+{
+	static const struct {
+		const char *line;
+		enum outcome outcome;
+	} lines[] = {
+		{"STORED\r\n", DONE}, {"DELETED\r\n", DONE}, {"TOUCHED\r\n", DONE}, {"OK\r\n", DONE},
+		{"NOT_STORED\r\n", NOT_STORED}, {"EXISTS\r\n", EXISTS}, {"NOT_FOUND\r\n", NOT_FOUND},
+		{"END\r\n", NOT_FOUND},
+		{"CLIENT_ERROR cannot increment or decrement non-numeric value\r\n", NON_NUMERIC},
+	};
+	struct answer a = {.outcome = OTHER};
+	char key[256];
+
+	for (size_t i = 0; i < ARRAY_LEN(lines); i++)
+		if (is(m, lines[i].line))
+			return (struct answer){.outcome = lines[i].outcome};
+	if (op->verb == OP_INCR || op->verb == OP_DECR) {
+		a.has_number = m->len > 2 && parse_u64((const char *)m->data, m->len - 2, &a.number);
+		a.outcome = a.has_number ? DONE : OTHER;
+	} else if (begins(m, "VALUE ") && want->hit) {
+		key_name(op->key, key);
+		text_hit(m, key, want->hit);
+		a = (struct answer){.outcome = DONE, .hit = want->hit};
+	}
+	return a;
+}
+
+/* ---- one operation ------------------------------------------------------------------------- */
+
+static void check_each(const struct server *s, const struct now *now)
+{
+	const char *broken = repl_check(repl_of(s));
+
+	(void)now;
+	CHECK(!broken, "%s", broken);
+}
+
+static void settle(struct pair *z)
+{
+	int64_t ms = 0;
+
+	between(&z->nodes[0], &z->nodes[1], z->cables, &z->now, 1, check_each);
+	for (; !repl_is_quiet(repl_of(&z->nodes[0])) || !repl_is_quiet(repl_of(&z->nodes[1])); ms++) {
+		CHECK(ms < SETTLE_MS_MAX, "the two do not come to rest");
+		between(&z->nodes[0], &z->nodes[1], z->cables, &z->now, 1, check_each);
+	}
+}
+
+/* Both show what the model has for the key; the unique, 0 if there is none. */
+static uint64_t check_key(struct pair *z, int key)
+{
+	struct op get = {.verb = OP_GET, .key = key};
+	struct entry *e = &z->keys[key];
+	static struct message out, in;
+	uint64_t unique[2] = {0, 0};
+	char name[256];
+
+	key_name(key, name);
+	text_say(&out, &get);
+	model_age(z);
+	for (int i = 0; i < 2; i++) {
+		server_turn(&z->nodes[i], &z->now);
+		exchange(&z->nodes[i], &out, &in);
+		if (e->there)
+			unique[i] = text_hit(&in, name, e);
+		else
+			CHECK(is(&in, "END\r\n"), "node %d has %s: %.*s", i, name, (int)in.len, in.data);
+	}
+	CHECK(unique[0] == unique[1], "the uniques of %s differ", name);
+	return unique[0];
+}
+
+static void take_value(struct pair *z, struct op *op)
+{
+	uint8_t how = take8(&z->script);
+	char number[24];
+
+	if (how & 1) {
+		uint64_t v = how & 2 ? take64(&z->script) : take8(&z->script);
+		op->len = (size_t)snprintf(number, sizeof(number), "%" PRIu64, v);
+		memcpy(op->value, number, op->len);
+		return;
+	}
+	op->len = how & 2 ? how >> 2 : take16(&z->script) % (VALUE_MAX / 4);
+	if (how == 0)
+		op->len = VALUE_MAX; /* a chain of chunks */
+	for (size_t i = 0; i < op->len; i++)
+		op->value[i] = (uint8_t)('a' + (i * 7 + how) % 26);
+	if (op->len >= 2 && how & 4)
+		memcpy(op->value + op->len - 2, "\r\n", 2);
+}
+
+static void take_op(struct pair *z, struct op *op)
+{
+	uint8_t what = take8(&z->script), life = take8(&z->script);
+
+	op->verb = (enum verb)(what % OP_COUNT);
+	op->key = take8(&z->script) % KEYS;
+	op->flags = life & 1 ? (uint32_t)take16(&z->script) * 65537u : 0;
+	op->ttl = life & 2 ? 0 : life & 4 ? 1 + life % 5 : life & 8 ? 100000 : life & 16 ? -1 : 60;
+	op->delta = life & 32 ? take64(&z->script) : take8(&z->script);
+	if (op->verb == OP_FLUSH_LATER)
+		op->ttl = 1 + life % 4;
+	op->len = 0;
+	if (op->verb <= OP_CAS_OLD)
+		take_value(z, op);
+	if (z->keys[op->key].len + op->len > JOINED_MAX && (op->verb == OP_APPEND || op->verb == OP_PREPEND))
+		op->verb = OP_SET;
+}
+
+static void run_op(struct pair *z, uint8_t where)
+{
+	static struct message out, in;
+	struct op *op = &z->op;
+	int node = where & 1;
+
+	take_op(z, op);
+	if (node != z->spoke)
+		settle(z);
+	z->spoke = node;
+	if (op->verb == OP_CAS || op->verb == OP_CAS_OLD)
+		op->unique = check_key(z, op->key) + (op->verb == OP_CAS_OLD);
+	server_turn(&z->nodes[node], &z->now);
+	model_age(z);
+	text_say(&out, op);
+	struct answer want = model_run(z, op);
+	exchange(&z->nodes[node], &out, &in);
+	if (getenv("FUZZ_VERBOSE"))
+		fprintf(stderr, "%" PRId64 " node %d < %.60s\n%" PRId64 " node %d > %.60s\n", z->now.wall_ms, node,
+			(char *)out.data, z->now.wall_ms, node, (char *)in.data);
+	struct answer got = text_understand(&in, op, &want);
+	CHECK(got.outcome == want.outcome && got.has_number == want.has_number && got.number == want.number,
+	      "\nnode %d was told %.*s\nand said %.*s", node, (int)out.len, out.data, (int)in.len, in.data);
+	settle(z);
+	check_key(z, op->key);
+}
+
+static void pass(struct pair *z, uint8_t how)
+{
+	int64_t ms = how & 2 ? 1000 + 250 * (how >> 2) : 100000;
+
+	settle(z); /* a second ends for both at once */
+	z->now.mono_ms += ms;
+	z->now.wall_ms += ms;
+	settle(z);
+	model_age(z);
+}
+
+static void open_pair(struct pair *z, uint8_t kind)
+{
+	for (int i = 0; i < 2; i++) {
+		struct server *s = &z->nodes[i];
+		server_init(s, MEMORY, ITEM_MAX);
+		s->settings.replicated = true;
+		s->settings.repl_ack_ms = 0;
+		s->settings.requests_per_event = kind & 1 ? 1 : 20;
+		snprintf(s->settings.repl_peer, sizeof(s->settings.repl_peer), "%s", i ? "peer" : "");
+		server_start(s, &z->now, (uint8_t)(i + 1));
+	}
+	while (!repl_of(&z->nodes[0])->link || !repl_of(&z->nodes[1])->link)
+		between(&z->nodes[0], &z->nodes[1], z->cables, &z->now, 1, check_each);
+	settle(z);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct pair z;
+
+	memset(&z, 0, sizeof(z));
+	z.script = (struct script){data, size, 0};
+	z.now = (struct now){1000, FUZZ_WALL_MS};
+	open_pair(&z, take8(&z.script));
+	for (int n = 0; n < OPS_MAX && z.script.at < z.script.len; n++) {
+		uint8_t where = take8(&z.script);
+		if (where >= 240)
+			pass(&z, where);
+		else
+			run_op(&z, where);
+	}
+	settle(&z);
+	for (int i = 0; i < KEYS; i++)
+		check_key(&z, i);
+	for (int i = 0; i < 2; i++) {
+		const char *broken = items_check(node_items(z.nodes[i].node));
+		CHECK(!broken, "%s", broken);
+	}
+	for (int i = 0; i < 2; i++)
+		cable_cut(&z.cables[i], "the end");
+	for (int i = 0; i < 2; i++)
+		node_free(z.nodes[i].node);
+	return 0;
+}

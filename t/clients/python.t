@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# Python's clients against a pair: pymemcache and pylibmc, written through one
-# side and read through the other.
+# Python's clients against a pair: pymemcache, pylibmc, python-memcached and
+# bmemcached, written through one side and read through the other.
 
 use strict;
 use warnings;
@@ -18,6 +18,13 @@ plan skip_all => 'no python3' if !defined $python;
 
 my ($one, $two) = pair(args => ['-m', '64']);
 my @where = ($one->addr, $one->port, $two->addr, $two->port);
+my $binary = serves_binary($one);
+
+sub has_module
+{
+	my ($module) = @_;
+	return system("'$python' -c 'import $module' >/dev/null 2>&1") == 0;
+}
 
 my $common = <<'PY';
 import sys, time
@@ -35,7 +42,7 @@ def soon(f, seconds=10):
 PY
 
 SKIP: {
-	skip 'pymemcache is not installed', 1 if system("'$python' -c 'import pymemcache' >/dev/null 2>&1") != 0;
+	skip 'pymemcache is not installed', 1 if !has_module('pymemcache');
 	run_checks('pymemcache', $common . <<'PY', $python, 'SCRIPT', @where);
 from pymemcache.client.base import Client
 from pymemcache.client.hash import HashClient
@@ -73,11 +80,12 @@ PY
 }
 
 SKIP: {
-	skip 'pylibmc is not installed', 1 if system("'$python' -c 'import pylibmc' >/dev/null 2>&1") != 0;
-	run_checks('pylibmc', $common . <<'PY', $python, 'SCRIPT', @where);
+	skip 'pylibmc is not installed', 1 if !has_module('pylibmc');
+	my $script = $common . <<'PY';
 import pylibmc
+binary = sys.argv[5] == "binary"
 def client(where, **behaviors):
-    return pylibmc.Client(["%s:%d" % where], binary=False, behaviors=behaviors)
+    return pylibmc.Client(["%s:%d" % where], binary=binary, behaviors=behaviors)
 for name, x, y in (("a to b", a, b), ("b to a", b, a)):
     x, y = client(x, cas=True, tcp_nodelay=True), client(y, cas=True, tcp_nodelay=True)
     value = {"list": list(range(100)), "text": u"\u00e4" * 500}
@@ -95,7 +103,67 @@ for name, x, y in (("a to b", a, b), ("b to a", b, a)):
     check(x.touch("lib2", 100), name + ": touch")
     check(x.delete("lib") and soon(lambda: y.get("lib") is None), name + ": delete")
     check(len(x.get_stats()) == 1, name + ": stats")
+    large = bytes(bytearray(i * 37 % 251 for i in range(1000000)))
+    check(x.set("large", large) and soon(lambda: y.get("large") == large), name + ": a megabyte")
     check(x.flush_all() is not False and soon(lambda: y.get("lib1") is None), name + ": flush_all")
+PY
+	run_checks('pylibmc, text', $script, $python, 'SCRIPT', @where, 'text');
+	run_checks('pylibmc, binary', $script, $python, 'SCRIPT', @where, 'binary') if $binary;
+}
+
+SKIP: {
+	skip 'python-memcached is not installed', 1 if !has_module('memcache');
+	run_checks('python-memcached', $common . <<'PY', $python, 'SCRIPT', @where);
+import memcache
+for name, x, y in (("a to b", a, b), ("b to a", b, a)):
+    x, y = [memcache.Client(["%s:%d" % w], cache_cas=True, server_max_value_length=1024 * 1024) for w in (x, y)]
+    value = {"list": list(range(100)), "text": u"\u00e4" * 500}
+    check(x.set("mem", value, time=1000), name + ": set")
+    check(soon(lambda: y.get("mem") == value), name + ": get on the other")
+    check(x.set_multi({"mem%d" % i: i for i in range(200)}) == [], name + ": set_multi")
+    check(soon(lambda: len(y.get_multi(["mem%d" % i for i in range(200)])) == 200), name + ": get_multi on the other")
+    check(y.gets("mem1") == 1 and y.cas("mem1", 99), name + ": cas on the other")
+    check(soon(lambda: x.get("mem1") == 99), name + ": and back")
+    check(not y.cas("mem1", 100), name + ": cas with the old unique")
+    check(not x.add("mem1", 1) and not x.replace("none", 1), name + ": add, replace refused")
+    x.set("num", 10)
+    check(x.incr("num", 7) == 17 and x.decr("num", 3) == 14, name + ": incr, decr")
+    check(x.append("num", "5") and x.prepend("num", "3"), name + ": append, prepend")
+    check(soon(lambda: y.get("num") == 3145), name + ": on the other")
+    check(x.touch("mem2", 100), name + ": touch")
+    large = b"0123456789" * 100000
+    check(x.set("large", large) and soon(lambda: y.get("large") == large), name + ": a megabyte")
+    check(x.delete("mem") and soon(lambda: y.get("mem") is None), name + ": delete")
+    check(x.delete_multi(["mem3", "mem4"]) and soon(lambda: not y.get_multi(["mem3", "mem4"])), name + ": delete_multi")
+    check(x.get_stats()[0][1]["curr_items"] != "0" and x.get_stats("settings")[0][1]["cas_enabled"] == "yes", name + ": stats, stats settings")
+    x.flush_all()
+    check(soon(lambda: y.get("mem1") is None), name + ": flush_all")
+PY
+}
+
+SKIP: {
+	skip 'bmemcached is not installed', 1 if !has_module('bmemcached');
+	skip 'bmemcached speaks binary, which is not served', 1 if !$binary;
+	run_checks('bmemcached', $common . <<'PY', $python, 'SCRIPT', @where);
+import bmemcached
+for name, x, y in (("a to b", a, b), ("b to a", b, a)):
+    x, y = [bmemcached.Client(["%s:%d" % w]) for w in (x, y)]
+    value = {"list": list(range(100)), "text": u"\u00e4" * 500}
+    check(x.set("bm", value, time=1000), name + ": set")
+    check(soon(lambda: y.get("bm") == value), name + ": get on the other")
+    check(x.set_multi({"bm%d" % i: i for i in range(200)}) == [], name + ": set_multi (quiet packets)")
+    check(soon(lambda: len(y.get_multi(["bm%d" % i for i in range(200)])) == 200), name + ": get_multi on the other")
+    value, cas = y.gets("bm1")
+    check(y.cas("bm1", 99, cas) and not y.cas("bm1", 100, cas), name + ": cas on the other")
+    check(soon(lambda: x.get("bm1") == 99), name + ": and back")
+    check(not x.add("bm1", 1) and not x.replace("none", 1), name + ": add, replace refused")
+    check(x.incr("num", 7, default=5) == 5 and x.incr("num", 7) == 12 and x.decr("num", 2) == 10, name + ": incr, decr")
+    check(soon(lambda: y.get("num") == "10"), name + ": on the other")
+    check(x.delete("num") and x.delete("bm") and soon(lambda: y.get("bm") is None), name + ": delete")
+    large = "0123456789" * 100000
+    check(x.set("large", large, compress_level=0) and soon(lambda: y.get("large") == large), name + ": a megabyte")
+    check("curr_items" in list(x.stats().values())[0], name + ": stats")
+    check(x.flush_all() and soon(lambda: y.get("bm1") is None), name + ": flush_all")
 PY
 }
 

@@ -11,7 +11,7 @@ use Test::More ();
 
 use MemcachedPair;
 
-our @EXPORT = qw(find_program run_program run_checks);
+our @EXPORT = qw(find_program run_program run_checks serves_binary);
 
 # Path of an installed program, or undef.
 sub find_program
@@ -39,15 +39,28 @@ sub run_program
 	return (defined $status ? $status >> 8 || $status & 127 : 'killed after too long', slurp($file));
 }
 
-# Run a script whose lines "ok NAME" and "not ok NAME" become tests of ours.
+# Whether a node answers binary packets.
+sub serves_binary
+{
+	my ($n) = @_;
+	my $c = $n->client(1);
+	$c->put("\x80\x0b" . "\0" x 22);
+	return eval { ($c->bytes(1) || '') eq "\x81" } ? 1 : 0;
+}
+
+# Run a script (undef: a program) whose lines "ok NAME" and "not ok NAME" become
+# tests of ours. SCRIPT in the command line stands for the file it is put in.
 sub run_checks
 {
 	my ($name, $script, @interpreter_and_args) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my ($fh, $file) = tempfile('script-XXXXXX', DIR => tmp_dir());
-	print $fh $script;
-	close $fh;
-	my @command = map { $_ eq 'SCRIPT' ? $file : $_ } @interpreter_and_args;
+	my @command = @interpreter_and_args;
+	if (defined $script) {
+		my ($fh, $file) = tempfile('script-XXXXXX', DIR => tmp_dir());
+		print $fh $script;
+		close $fh;
+		@command = map { $_ eq 'SCRIPT' ? $file : $_ } @command;
+	}
 	my ($code, $said) = run_program(60, @command);
 	my $checks = 0;
 	for my $line (split /\n/, $said) {

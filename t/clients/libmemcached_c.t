@@ -16,7 +16,7 @@ plan skip_all => 'no C compiler' if !defined $cc;
 my $program = tmp_dir() . '/libmemcached_client';
 plan skip_all => 'libmemcached-dev is not installed' if !-e '/usr/include/libmemcached/memcached.h';
 my ($code, $said) = run_program(60, $cc, '-std=gnu11', '-Wall', '-o', $program, "$FindBin::Bin/libmemcached_client.c", '-lmemcached');
-is($code, 0, 'it compiles') or BAIL_OUT($said);
+is($code, 0, 'it compiles') or die $said;
 
 my ($one, $two) = pair(args => ['-m', '64']);
 my @where = map { ($_->addr, $_->port) } $one, $two;

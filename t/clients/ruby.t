@@ -21,10 +21,7 @@ my $speaks_meta = $1 > 3 || $1 == 3 && $2 >= 2;
 
 my ($one, $two) = pair(args => ['-m', '64']);
 my $serves_meta = $one->c->cmd('mg none') eq 'EN';
-my $binary = $one->client;
-$binary->put("\x80\x0b" . "\0" x 22);
-my $serves_binary = eval { ($binary->bytes(1) || '') eq "\x81" };
-my $protocol = $speaks_meta && $serves_meta ? 'meta' : $serves_binary ? 'binary' : undef;
+my $protocol = $speaks_meta && $serves_meta ? 'meta' : serves_binary($one) ? 'binary' : undef;
 plan skip_all => "Dalli $version" =~ s/\n//r . ' speaks ' . ($speaks_meta ? 'binary and meta' : 'binary') . ', which is not served' if !$protocol;
 
 run_checks("dalli, $protocol", <<'RB', $ruby, 'SCRIPT', $one->addr . ':' . $one->port, $two->addr . ':' . $two->port, $protocol);

@@ -139,11 +139,12 @@ static size_t keys_ahead(struct engine *e, struct word_list *list, struct key *o
 void command_get(struct engine *e, const struct command *cmd, struct reply *reply)
 {
 	struct output_mark mark = output_mark(reply->out);
-	struct key ahead[COMMAND_KEYS_AHEAD] = {cmd->key};
+	struct key ahead[COMMAND_KEYS_AHEAD];
 	struct word_list list = cmd->words, before;
 	size_t n = 1, done = 0;
 
 	assert(cmd->key.len > 0);
+	ahead[0] = cmd->key;
 	do {
 		for (size_t i = 0; i < n; i++) {
 			if (!answer_key(e, &ahead[i], reply)) {

@@ -116,10 +116,11 @@ static enum send_result conn_send(struct conn *c)
 		if (sent < 0)
 			return net_would_block(errno) ? SEND_STUCK : SEND_DEAD;
 		bool partial = (size_t)sent < iov_bytes(iov, count);
-		session_sent(c->session, (size_t)sent);
 		c->active_ms = c->net->now.mono_ms;
 		total += (size_t)sent;
-		if (partial || (total >= SEND_BYTES_PER_TURN && session_output(c->session, iov, 1) > 0))
+		if (!session_sent(c->session, (size_t)sent))
+			return SEND_ALL;
+		if (partial || total >= SEND_BYTES_PER_TURN)
 			return SEND_STUCK;
 	}
 	return SEND_ALL;

@@ -142,6 +142,10 @@ int output_iov(const struct output *o, struct iovec *iov, int iov_max)
 	if (o->waiting == 0)
 		return 0;
 	uint8_t *at = buf_len(&o->bytes) ? buf_head(&o->bytes) : NULL;
+	if (likely(o->piece_first == o->piece_end)) {
+		*iov = (struct iovec){at, o->tail};
+		return 1;
+	}
 	for (uint32_t i = o->piece_first; i < o->piece_end; i++) {
 		const struct output_piece *p = &o->pieces[i];
 		n += copied_iov(&at, p->bytes_before, iov + n);

@@ -72,8 +72,11 @@ enum command_id proto_text_lookup(const uint8_t *word, size_t len)
 	if (n == 0)
 		return CMD_NONE;
 	const struct row *row = &rows[n - 1];
-	if (row->len != len || memcmp(row->word, word, len) != 0)
+	if (row->len != len)
 		return CMD_NONE;
+	for (size_t i = 0; i < len; i++) /* few: a call would take longer */
+		if (word[i] != (uint8_t)row->word[i])
+			return CMD_NONE;
 	return (enum command_id)(n - 1);
 }
 
@@ -108,11 +111,11 @@ struct words {
 	size_t count;
 };
 
-static void split(struct words *words, const uint8_t *line, const uint8_t *end)
+/* Append the words from `at` on, as many as there is room for. */
+static void split(struct words *words, const uint8_t *at, const uint8_t *end)
 {
-	struct word_list list = {line, end};
+	struct word_list list = {at, end};
 
-	words->count = 0;
 	while (words->count < PROTO_TEXT_WORDS_MAX && word_list_next(&list, &words->at[words->count]))
 		words->count++;
 }
@@ -316,27 +319,31 @@ static struct parse_result parse_unknown(struct command *out, const struct words
 	return bad(REPLY_UNKNOWN);
 }
 
-/* Everything that is not on the straight road. */
-static struct parse_result parse_split(struct command *out, const uint8_t *line, const uint8_t *end)
+/* A line whose first word is an operation that takes words. */
+static struct parse_result parse_known(struct command *out, const struct words *words, const uint8_t *end)
 {
-	struct words words;
+	const struct row *row = &rows[out->id];
+
+	if (words->count < row->words_min)
+		return bad(REPLY_BAD_FORMAT);
+	out->quiet = (row->flags & CMD_QUIETABLE) && words->count > 1 && last_is(words, "noreply");
+	const uint8_t *rest = words->at[0].data + words->at[0].len;
+	out->words = (struct word_list){rest, end};
+	return parse_words(out, row, words);
+}
+
+/* A line that does not begin with an operation. */
+static struct parse_result parse_strange(struct command *out, const uint8_t *line, const uint8_t *end)
+{
+	struct words words = {.count = 0};
 
 	split(&words, line, end);
 	if (words.count == 0)
 		return bad(REPLY_UNKNOWN);
-	bool indented = words.at[0].data != line;
 	out->id = proto_text_lookup(words.at[0].data, words.at[0].len);
-	if (out->id == CMD_NONE)
+	if (out->id == CMD_NONE || !(rows[out->id].flags & CMD_INDENT))
 		return parse_unknown(out, &words);
-	const struct row *row = &rows[out->id];
-	if (indented && !(row->flags & CMD_INDENT))
-		return parse_unknown(out, &words);
-	if (words.count < row->words_min)
-		return bad(REPLY_BAD_FORMAT);
-	out->quiet = (row->flags & CMD_QUIETABLE) && words.count > 1 && last_is(&words, "noreply");
-	const uint8_t *rest = words.at[0].data + words.at[0].len;
-	out->words = (struct word_list){rest, end};
-	return parse_words(out, row, &words);
+	return parse_known(out, &words, end);
 }
 
 /* One line without its end. */
@@ -347,11 +354,17 @@ static struct parse_result parse_line(struct command *out, const uint8_t *line, 
 	enum command_id id = proto_text_lookup(line, (size_t)(word_end - line));
 
 	*out = (struct command){.id = id, .format = &proto_text_format};
-	if (id != CMD_NONE && rows[id].syntax == SYNTAX_KEYS)
+	if (id == CMD_NONE)
+		return parse_strange(out, line, end);
+	if (rows[id].syntax == SYNTAX_KEYS)
 		return parse_keys(out, word_end, end);
-	if (id != CMD_NONE && rows[id].syntax == SYNTAX_TOUCH_KEYS)
+	if (rows[id].syntax == SYNTAX_TOUCH_KEYS)
 		return parse_touch_keys(out, word_end, end);
-	return parse_split(out, line, end);
+	struct words words;
+	words.at[0] = (struct word){line, (size_t)(word_end - line)};
+	words.count = 1;
+	split(&words, word_end, end);
+	return parse_known(out, &words, end);
 }
 
 /* An unfinished line this long goes on only if it is a list of keys. */
@@ -479,28 +492,45 @@ struct line {
 };
 
 static const struct line lines[REPLY_STATUS_COUNT] = {
-#define X(name, line) [REPLY_##name] = {line, sizeof(line) - 1},
+#define X(name, line) [REPLY_##name] = {line "\r\n", sizeof(line "\r\n") - 1},
 	REPLIES(X)
 #undef X
 };
 
+static bool print_number(struct reply *reply)
+{
+	uint8_t *start = output_room(reply->out, DECIMAL_BYTES_MAX + CRLF_LEN);
+
+	if (!start)
+		return false;
+	output_commit(reply->out, (size_t)(put_crlf(put_number(start, reply->number)) - start));
+	return true;
+}
+
+static bool print_version(struct reply *reply)
+{
+	static const char word[] = "VERSION ";
+	size_t len = strlen(reply->text);
+	uint8_t *start = output_room(reply->out, sizeof(word) + len + CRLF_LEN);
+
+	if (!start)
+		return false;
+	uint8_t *p = put(put(start, word, sizeof(word) - 1), reply->text, len);
+	output_commit(reply->out, (size_t)(put_crlf(p) - start));
+	return true;
+}
+
 static bool print_status(struct reply *reply)
 {
-	size_t version_len = reply->status == REPLY_VERSION ? strlen(reply->text) : 0;
 	const struct line *line = &lines[reply->status];
 
 	if (reply->status == REPLY_NONE || reply->command->quiet)
 		return true;
-	uint8_t *start = output_room(reply->out, line->len + version_len + DECIMAL_BYTES_MAX + CRLF_LEN);
-	if (!start)
-		return false;
-	uint8_t *p = put(start, line->text, line->len);
-	if (reply->status == REPLY_NUMBER)
-		p = put_number(p, reply->number);
-	else if (reply->status == REPLY_VERSION)
-		p = put(p, reply->text, version_len);
-	output_commit(reply->out, (size_t)(put_crlf(p) - start));
-	return true;
+	if (unlikely(reply->status == REPLY_NUMBER))
+		return print_number(reply);
+	if (unlikely(reply->status == REPLY_VERSION))
+		return print_version(reply);
+	return output_put(reply->out, line->text, line->len);
 }
 
 const struct reply_format proto_text_format = {

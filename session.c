@@ -606,17 +606,18 @@ int session_output(struct session *s, struct iovec *iov, int iov_max)
 {
 	if (hold_is_waiting(&s->hold))
 		return 0;
-	int count = output_iov(&s->out, iov, iov_max);
+	int count = s->out.waiting > 0 ? output_iov(&s->out, iov, iov_max) : 0;
 	if (s->shared->owner == s && count < iov_max)
 		count += output_iov(&s->shared->out, iov + count, iov_max - count);
 	return count;
 }
 
-void session_sent(struct session *s, size_t len)
+bool session_sent(struct session *s, size_t len)
 {
 	size_t own = len < s->out.waiting ? len : s->out.waiting;
+	size_t all = output_waiting(s);
 
-	assert(len <= output_waiting(s));
+	assert(len <= all);
 	s->engine->stats->bytes_written += len;
 	if (own > 0) {
 		output_sent(&s->out, own);
@@ -625,6 +626,7 @@ void session_sent(struct session *s, size_t len)
 	}
 	if (len > own)
 		output_sent(&s->shared->out, len - own);
+	return len < all;
 }
 
 bool session_settle(struct session *s)

@@ -14,7 +14,8 @@
  *                                               then session_body_received(s, len)
  *                                          = 0: receive into the shared buffer,
  *                                               then session_input(s, data, len)
- *   while ((n = session_output(s, iov, max)) > 0) send, then session_sent(s, len);
+ *   while ((n = session_output(s, iov, max)) > 0) send, then session_sent(s, len),
+ *                                               which says whether there is more
  *   session_settle(s)    copies what could not be sent out of the node's shared
  *                        output buffer into the session's own memory; must be
  *                        called before another session is given input
@@ -70,7 +71,8 @@ void session_body_received(struct session *s, size_t len);
 void session_input(struct session *s, const uint8_t *data, size_t len);
 void session_resume(struct session *s);
 int session_output(struct session *s, struct iovec *iov, int iov_max);
-void session_sent(struct session *s, size_t len);
+/* The first len bytes of it are gone. False: there is nothing left to send. */
+bool session_sent(struct session *s, size_t len);
 bool session_settle(struct session *s); /* false: no memory, close it */
 /* How the last wait for the peer ended (SESSION_HOLD); tests, the simulator. */
 enum hold_result session_hold_result(const struct session *s);

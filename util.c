@@ -17,6 +17,7 @@
 
 #define U64_CHARS_MAX 22 /* the longest token taken for a 64-bit number */
 #define I32_CHARS_MAX 11
+#define U64_DIGITS_SAFE 19 /* so many fit whatever they are */
 
 /* All of s is digits, at least one, and the value fits 64 bits. */
 static bool digits_u64(const char *s, size_t len, uint64_t *out)
@@ -26,7 +27,7 @@ static bool digits_u64(const char *s, size_t len, uint64_t *out)
 		return false;
 	for (size_t i = 0; i < len; i++) {
 		unsigned d = (unsigned)(unsigned char)s[i] - '0';
-		if (d > 9 || v > (UINT64_MAX - d) / 10)
+		if (d > 9 || (i >= U64_DIGITS_SAFE && v > (UINT64_MAX - d) / 10))
 			return false;
 		v = v * 10 + d;
 	}
@@ -90,6 +91,10 @@ static const char digit_pairs[201] =
 
 size_t format_u64(char *out, uint64_t v)
 {
+	if (v < 10) { /* client flags, most of the time */
+		out[0] = (char)('0' + v);
+		return 1;
+	}
 	char tmp[DECIMAL_BYTES_MAX];
 	size_t at = sizeof(tmp);
 	while (v >= 100) {

@@ -54,8 +54,13 @@ struct entry {
 	uint8_t value[JOINED_MAX];
 };
 
+enum tongue { TEXT, BINARY, TONGUES };
+
 struct op {
 	enum verb verb;
+	enum tongue tongue;
+	bool quiet;  /* binary: the quiet opcode, and a no-op behind it */
+	bool create; /* binary incr, decr: a missing value begins at 3 * delta */
 	int key;
 	uint32_t flags;
 	int32_t ttl;
@@ -152,11 +157,22 @@ static bool model_number(const struct entry *e, uint64_t *out)
 	return digits > 0 && (i == e->len || e->value[i] == ' ');
 }
 
-static struct answer model_delta(struct entry *e, const struct op *op)
+static struct answer model_create(const struct pair *z, struct entry *e, const struct op *op)
+{
+	e->there = true;
+	e->flags = 0;
+	e->expires_s = model_expiry(z, op->ttl);
+	e->len = (size_t)snprintf((char *)e->value, sizeof(e->value), "%" PRIu64, 3 * op->delta);
+	return (struct answer){.outcome = DONE, .has_number = true, .number = 3 * op->delta};
+}
+
+static struct answer model_delta(const struct pair *z, struct entry *e, const struct op *op)
 {
 	char text[24];
 	uint64_t v;
 
+	if (!e->there && op->create)
+		return model_create(z, e, op);
 	if (!e->there)
 		return (struct answer){.outcome = NOT_FOUND};
 	if (e->len > 16000 || !model_number(e, &v)) /* a value in several pieces is no number */
@@ -182,7 +198,7 @@ static struct answer model_run(struct pair *z, const struct op *op)
 		return model_join(e, op);
 	case OP_INCR:
 	case OP_DECR:
-		return model_delta(e, op);
+		return model_delta(z, e, op);
 	case OP_ADD:
 	case OP_REPLACE:
 		if (e->there != (op->verb == OP_REPLACE))
@@ -377,6 +393,143 @@ static struct answer text_understand(const struct message *m, const struct op *o
 	return a;
 }
 
+/* ---- the binary protocol -------------------------------------------------------------------- */
+
+#define PACKET_HEADER 24
+#define PACKET_NOOP 0x0a
+
+struct packet {
+	uint8_t opcode, extras_len;
+	uint16_t status;
+	uint32_t body_len, opaque;
+	uint64_t cas;
+	const uint8_t *value;
+	size_t value_len;
+};
+
+static void put_packet(struct message *m, uint8_t opcode, const char *key, const void *extras, size_t extras_len,
+		       const struct op *op)
+{
+	uint8_t header[PACKET_HEADER] = {0x80, opcode, 0, (uint8_t)strlen(key), (uint8_t)extras_len};
+
+	store_be32(header + 8, (uint32_t)(strlen(key) + extras_len + op->len));
+	store_be32(header + 12, (uint32_t)m->len + 77);
+	store_be64(header + 16, op->unique);
+	add(m, header, sizeof(header));
+	add(m, extras, extras_len);
+	add(m, key, strlen(key));
+	add(m, op->value, op->len);
+}
+
+static void bin_say(struct message *m, const struct op *op)
+{
+	static const uint8_t codes[OP_COUNT][2] = {
+		{0x01, 0x11}, {0x02, 0x12}, {0x03, 0x13}, {0x0e, 0x19}, {0x0f, 0x1a}, {0x01, 0x11}, {0x01, 0x11},
+		{0x05, 0x15}, {0x06, 0x16}, {0x04, 0x14}, {0x1c, 0x1c}, {0x00, 0x09}, {0x1d, 0x1e}, {0x08, 0x18},
+		{0x08, 0x18},
+	};
+	static const struct op nothing;
+	uint8_t extras[20];
+	size_t extras_len = 0;
+	char key[256] = "";
+
+	m->len = 0;
+	if (op->verb != OP_FLUSH && op->verb != OP_FLUSH_LATER)
+		key_name(op->key, key);
+	if (op->verb == OP_INCR || op->verb == OP_DECR) {
+		store_be64(extras, op->delta);
+		store_be64(extras + 8, 3 * op->delta);
+		store_be32(extras + 16, op->create ? (uint32_t)op->ttl : UINT32_MAX);
+		extras_len = 20;
+	} else if (op->verb <= OP_CAS_OLD && op->verb != OP_APPEND && op->verb != OP_PREPEND) {
+		store_be32(extras, op->flags);
+		store_be32(extras + 4, (uint32_t)op->ttl);
+		extras_len = 8;
+	} else if (op->verb == OP_TOUCH || op->verb == OP_GAT || op->verb == OP_FLUSH_LATER) {
+		store_be32(extras, (uint32_t)op->ttl);
+		extras_len = 4;
+	}
+	put_packet(m, codes[op->verb][op->quiet], key, extras, extras_len, op);
+	if (op->quiet)
+		put_packet(m, PACKET_NOOP, "", NULL, 0, &nothing);
+}
+
+/* The packet at *at, which must be whole and echo the opaque of a request. */
+static struct packet take_packet(const struct message *m, size_t *at)
+{
+	const uint8_t *p = m->data + *at;
+
+	CHECK(*at + PACKET_HEADER <= m->len && p[0] == 0x81, "no packet at %zu of %zu", *at, m->len);
+	struct packet out = {.opcode = p[1], .extras_len = p[4], .status = (uint16_t)(p[6] << 8 | p[7]),
+			     .body_len = load_be32(p + 8), .opaque = load_be32(p + 12), .cas = load_be64(p + 16)};
+	size_t key_len = (size_t)(p[2] << 8 | p[3]);
+	CHECK(*at + PACKET_HEADER + out.body_len <= m->len, "half a packet");
+	CHECK(key_len + out.extras_len <= out.body_len, "a body of %u", out.body_len);
+	out.value = p + PACKET_HEADER + out.extras_len + key_len;
+	out.value_len = out.body_len - out.extras_len - key_len;
+	*at += PACKET_HEADER + out.body_len;
+	return out;
+}
+
+static void bin_hit(const struct packet *p, const struct entry *e)
+{
+	CHECK(p->extras_len == 4 && load_be32(p->value - 4) == e->flags, "flags");
+	CHECK(p->value_len == e->len && memcmp(p->value, e->value, e->len) == 0, "got %.*s, want %.*s",
+	      (int)p->value_len, p->value, (int)e->len, e->value);
+	CHECK(p->cas != 0, "a hit without its unique");
+}
+
+static enum outcome bin_outcome(uint16_t status, enum verb verb)
+{
+	switch (status) {
+	case 0x0000:
+		return DONE;
+	case 0x0001:
+		return verb == OP_REPLACE ? NOT_STORED : NOT_FOUND;
+	case 0x0002:
+		return verb == OP_ADD ? NOT_STORED : EXISTS;
+	case 0x0005:
+		return NOT_STORED;
+	case 0x0006:
+		return NON_NUMERIC;
+	default:
+		return OTHER;
+	}
+}
+
+/* A quiet command says nothing of success, a quiet get nothing of a miss. */
+static struct answer bin_silence(const struct op *op, const struct answer *want)
+{
+	bool get = op->verb == OP_GET || op->verb == OP_GAT;
+
+	CHECK(want->outcome == (get ? NOT_FOUND : DONE), "silence");
+	return *want;
+}
+
+static struct answer bin_understand(const struct message *m, const struct op *op, const struct answer *want)
+{
+	size_t at = 0;
+	struct packet p = take_packet(m, &at);
+
+	if (op->quiet && p.opcode == PACKET_NOOP) {
+		CHECK(at == m->len, "more than the no-op");
+		return bin_silence(op, want);
+	}
+	struct answer a = {.outcome = bin_outcome(p.status, op->verb)};
+	CHECK(p.opaque == 77, "the opaque of another command");
+	if (a.outcome == DONE && (op->verb == OP_INCR || op->verb == OP_DECR)) {
+		CHECK(p.value_len == 8, "a number of %zu bytes", p.value_len);
+		a.has_number = true;
+		a.number = load_be64(p.value);
+	} else if (a.outcome == DONE && want->hit) {
+		bin_hit(&p, want->hit);
+	}
+	if (op->quiet)
+		CHECK(take_packet(m, &at).opcode == PACKET_NOOP, "no no-op");
+	CHECK(at == m->len, "more than the answer");
+	return a;
+}
+
 /* ---- one operation ------------------------------------------------------------------------- */
 
 static void check_each(const struct server *s, const struct now *now)
@@ -460,6 +613,19 @@ static void take_op(struct pair *z, struct op *op)
 		op->verb = OP_SET;
 }
 
+static void take_tongue(struct op *op, uint8_t how)
+{
+	op->tongue = (enum tongue)(how % TONGUES);
+	op->unique = 0;
+	op->quiet = op->create = false;
+	if (op->tongue != BINARY)
+		return;
+	op->quiet = how & 4 && op->verb != OP_TOUCH;
+	op->create = how & 8 && (op->verb == OP_INCR || op->verb == OP_DECR);
+	if (op->ttl < 0)
+		op->ttl = 0; /* it has no negative numbers */
+}
+
 static void run_op(struct pair *z, uint8_t where)
 {
 	static struct message out, in;
@@ -467,22 +633,26 @@ static void run_op(struct pair *z, uint8_t where)
 	int node = where & 1;
 
 	take_op(z, op);
+	take_tongue(op, where >> 1);
 	if (node != z->spoke)
 		settle(z);
 	z->spoke = node;
 	if (op->verb == OP_CAS || op->verb == OP_CAS_OLD)
 		op->unique = check_key(z, op->key) + (op->verb == OP_CAS_OLD);
+	if (op->verb == OP_CAS && op->unique == 0)
+		op->unique = 1; /* binary: 0 is a plain set */
 	server_turn(&z->nodes[node], &z->now);
 	model_age(z);
-	text_say(&out, op);
+	(op->tongue == TEXT ? text_say : bin_say)(&out, op);
 	struct answer want = model_run(z, op);
 	exchange(&z->nodes[node], &out, &in);
 	if (getenv("FUZZ_VERBOSE"))
 		fprintf(stderr, "%" PRId64 " node %d < %.60s\n%" PRId64 " node %d > %.60s\n", z->now.wall_ms, node,
 			(char *)out.data, z->now.wall_ms, node, (char *)in.data);
-	struct answer got = text_understand(&in, op, &want);
+	struct answer got = (op->tongue == TEXT ? text_understand : bin_understand)(&in, op, &want);
 	CHECK(got.outcome == want.outcome && got.has_number == want.has_number && got.number == want.number,
-	      "\nnode %d was told %.*s\nand said %.*s", node, (int)out.len, out.data, (int)in.len, in.data);
+	      "outcome %d, want %d, for verb %d\nnode %d was told %.*s\nand said %.*s", got.outcome, want.outcome,
+	      op->verb, node, (int)out.len, out.data, (int)in.len, in.data);
 	settle(z);
 	check_key(z, op->key);
 }

@@ -20,10 +20,6 @@ is($code, 0, 'it compiles') or die $said;
 
 my ($one, $two) = pair(args => ['-m', '64']);
 my @where = map { ($_->addr, $_->port) } $one, $two;
-run_checks('libmemcached', undef, $program, 'text', @where);
-SKIP: {
-	skip 'the binary protocol is not served', 1 if !serves_binary($one);
-	run_checks('libmemcached', undef, $program, 'binary', @where);
-}
+run_checks('libmemcached', undef, $program, $_, @where) for qw(text binary);
 
 done_testing();

@@ -132,7 +132,7 @@ PHP
 SKIP: {
 	skip 'php-memcached is not installed', 1 if !$has{memcached};
 	run_checks('php-memcached, text', $memcached, $php, 'SCRIPT', @where, 'text');
-	run_checks('php-memcached, binary', $memcached, $php, 'SCRIPT', @where, 'binary') if serves_binary($one);
+	run_checks('php-memcached, binary', $memcached, $php, 'SCRIPT', @where, 'binary');
 }
 SKIP: {
 	skip 'php-memcache is not installed', 1 if !$has{memcache};
@@ -144,7 +144,7 @@ SKIP: {
 # default php-memcached's handler speaks binary.
 my @handlers = (
 	['memcached', 'memcached, text', '-d', 'memcached.sess_binary_protocol=0'],
-	serves_binary($two) ? ['memcached', 'memcached, binary', '-d', 'memcached.sess_binary_protocol=1'] : (),
+	['memcached', 'memcached, binary', '-d', 'memcached.sess_binary_protocol=1'],
 	['memcache', 'memcache'],
 );
 for my $variant (grep { $has{ $_->[0] } } @handlers) {

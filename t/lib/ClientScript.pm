@@ -11,7 +11,7 @@ use Test::More ();
 
 use MemcachedPair;
 
-our @EXPORT = qw(find_program run_program run_checks serves_binary);
+our @EXPORT = qw(find_program run_program run_checks);
 
 # Path of an installed program, or undef.
 sub find_program
@@ -37,15 +37,6 @@ sub run_program
 	my $status = reap($pid, $seconds);
 	kill 'KILL', $pid if !defined $status;
 	return (defined $status ? $status >> 8 || $status & 127 : 'killed after too long', slurp($file));
-}
-
-# Whether a node answers binary packets.
-sub serves_binary
-{
-	my ($n) = @_;
-	my $c = $n->client(1);
-	$c->put("\x80\x0b" . "\0" x 22);
-	return eval { ($c->bytes(1) || '') eq "\x81" } ? 1 : 0;
 }
 
 # Run a script (undef: a program) whose lines "ok NAME" and "not ok NAME" become

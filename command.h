@@ -20,7 +20,8 @@
  *  [D1] the change sequence of items moves only during commands with CMD_WRITE
  *  [D2] a handler sees one instant (engine->now) from its start to its end
  *  [D3] one call does a bounded amount of work: a list of keys is left with
- *       reply->more after COMMAND_KEYS_MAX keys, or when the output is full
+ *       reply->more after COMMAND_KEYS_MAX keys, or when the output is full; a list
+ *       that is made piece by piece with reply->cursor
  *
  * Layer 3. Covered by: t/test_command.c, t/test_shadow_cmd.c, t/test_session.c.
  */
@@ -66,6 +67,14 @@ void command_body_drop(struct engine *e, struct command *cmd);
 
 /* Handlers, one per row or family of rows. */
 command_handler command_get, command_store, command_delete, command_delta, command_touch, command_flush_all,
-	command_stats, command_version, command_verbosity, command_noop, command_quit, command_shutdown;
+	command_stats, command_version, command_verbosity, command_noop, command_quit, command_shutdown,
+	command_slabs, command_lru, command_lru_crawler, command_memlimit;
+
+/* What the settings say about what may be changed while serving is put into force. */
+void command_tune(struct engine *e);
+
+/* lru_crawler metadump and mgdump: list keys, a piece per call (reply->cursor).
+ * classes by id; `meta`: with what is known about them. */
+void command_dump(struct engine *e, const bool *classes, bool meta, struct reply *reply);
 
 #endif

@@ -127,13 +127,22 @@ static void stats_commands(const struct engine *e, const struct stats_sink *sink
 		COUNTER(idle_kicks);
 }
 
+/* As set last. */
+static uint64_t memory_limit(const struct engine *e)
+{
+	struct items_gauges g;
+
+	items_gauges(e->items, &g);
+	return g.limit_bytes;
+}
+
 static void stats_traffic(const struct engine *e, const struct stats_sink *sink)
 {
 	const struct stats *s = e->stats;
 
 	COUNTER(bytes_read);
 	COUNTER(bytes_written);
-	stats_u64(sink, "limit_maxbytes", e->settings->memory_bytes_max);
+	stats_u64(sink, "limit_maxbytes", memory_limit(e));
 	stats_u64(sink, "accepting_conns", s->accepting_conns);
 	COUNTER(listen_disabled_num);
 	COUNTER(time_in_listen_disabled_us);
@@ -151,7 +160,12 @@ static void stats_memory(const struct engine *e, const struct stats_sink *sink)
 	stats_u64(sink, "hash_bytes", g.hash_bytes);
 	stats_u64(sink, "hash_is_expanding", g.hash_growing);
 	stats_u64(sink, "slab_reassign_rescues", s->rescues);
+	stats_u64(sink, "slab_reassign_running", g.move_running);
 	stats_u64(sink, "slabs_moved", s->pages_moved);
+	if (e->tuning.crawler) {
+		stats_u64(sink, "lru_crawler_running", g.sweep_running);
+		stats_u64(sink, "lru_crawler_starts", s->sweeps);
+	}
 	stats_u64(sink, "bytes", g.item_bytes);
 	stats_u64(sink, "curr_items", g.item_count);
 	COUNTER(total_items);
@@ -180,13 +194,15 @@ static void stats_general(struct engine *e, const struct stats_sink *sink)
 
 /* ---- stats settings --------------------------------------------------------- */
 
-static void settings_shell(const struct settings *s, const struct log *log, const struct stats_sink *sink)
+static void settings_shell(const struct engine *e, const struct stats_sink *sink)
 {
-	stats_u64(sink, "maxbytes", s->memory_bytes_max);
+	const struct settings *s = e->settings;
+
+	stats_u64(sink, "maxbytes", memory_limit(e));
 	stats_i64(sink, "maxconns", s->conns_max);
 	stats_i64(sink, "tcpport", s->tcp_port);
 	stats_str(sink, "inter", s->listen_text[0] ? s->listen_text : "NULL");
-	stats_i64(sink, "verbosity", log->verbosity);
+	stats_i64(sink, "verbosity", e->log->verbosity);
 	stats_str(sink, "evictions", s->evict ? "on" : "off");
 	stats_str(sink, "domain_socket", s->socket_path[0] ? s->socket_path : "NULL");
 	stats_fmt(sink, "umask", "%o", s->socket_mask);
@@ -207,8 +223,9 @@ static const char *protocol_name(enum protocol_choice protocol)
 	return "auto-negotiate";
 }
 
-static void settings_protocol(const struct settings *s, const struct stats_sink *sink)
+static void settings_protocol(const struct engine *e, const struct stats_sink *sink)
 {
+	const struct settings *s = e->settings;
 	char delimiter[2] = {s->stat_prefix_delimiter, '\0'};
 
 	stats_fmt(sink, "growth_factor", "%.2f", s->growth_factor);
@@ -224,8 +241,11 @@ static void settings_protocol(const struct settings *s, const struct stats_sink 
 	stats_u64(sink, "item_size_max", s->item_bytes_max);
 	stats_str(sink, "maxconns_fast", yes_no(s->maxconns_fast));
 	stats_i64(sink, "hashpower_init", s->hash_power);
-	stats_str(sink, "slab_reassign", "yes"); /* pages always move */
-	stats_str(sink, "lru_crawler", "yes");   /* the expiry sweep always runs */
+	stats_str(sink, "slab_reassign", yes_no(s->slab_reassign));
+	stats_i64(sink, "slab_automove", e->tuning.automove);
+	stats_str(sink, "lru_crawler", yes_no(e->tuning.crawler));
+	stats_u64(sink, "lru_crawler_sleep", e->tuning.crawler_sleep_us);
+	stats_u64(sink, "lru_crawler_tocrawl", e->tuning.crawler_items_max);
 	stats_str(sink, "flush_enabled", yes_no(s->flush_enabled));
 	stats_str(sink, "dump_enabled", yes_no(s->dump_enabled));
 	stats_str(sink, "hash_algorithm", "xxh3");
@@ -258,8 +278,8 @@ static void settings_repl(const struct settings *s, const struct stats_sink *sin
 
 static void stats_settings(struct engine *e, const struct stats_sink *sink)
 {
-	settings_shell(e->settings, e->log, sink);
-	settings_protocol(e->settings, sink);
+	settings_shell(e, sink);
+	settings_protocol(e, sink);
 	settings_repl(e->settings, sink);
 }
 

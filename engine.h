@@ -48,6 +48,14 @@ enum stop_mode {
 	STOP_GRACEFUL /* as SIGUSR1: let clients finish what they sent */
 };
 
+/* What an operator may change while serving. The settings say how it began. */
+struct tuning {
+	bool crawler;               /* expired items are looked for unasked */
+	uint32_t crawler_sleep_us;  /* between pieces of that */
+	uint32_t crawler_items_max; /* of one class per `lru_crawler crawl`; 0 = all */
+	int automove;               /* 0 never, 1 sparingly, 2 eagerly */
+};
+
 struct engine {
 	const struct settings *settings;
 	struct items *items;
@@ -63,6 +71,7 @@ struct engine {
 	void *repl; /* their ctx */
 	struct hold_queue *holds; /* NULL: replies never wait for the peer */
 	int64_t started_mono_ms, started_wall_ms;
+	struct tuning tuning;
 	enum stop_mode stop_requested; /* set by the shutdown command, read by node */
 };
 

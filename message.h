@@ -125,7 +125,33 @@ struct command {
 	X(TOO_LARGE, "SERVER_ERROR object too large for cache")                                              \
 	X(NO_MEMORY_STORING, "SERVER_ERROR out of memory storing object")                                    \
 	X(NO_MEMORY, "SERVER_ERROR out of memory")                                                           \
-	X(NO_MEMORY_WRITING, "SERVER_ERROR out of memory writing get response")
+	X(NO_MEMORY_WRITING, "SERVER_ERROR out of memory writing get response")                              \
+	REPLIES_ADMIN(X)
+
+/* Of slabs, lru, lru_crawler and cache_memlimit. */
+#define REPLIES_ADMIN(X)                                                                                     \
+	X(REASSIGN_OFF, "CLIENT_ERROR slab reassignment disabled")                                           \
+	X(REASSIGN_BUSY, "BUSY currently processing reassign request")                                       \
+	X(REASSIGN_CLASS, "BADCLASS invalid src or dst class id")                                            \
+	X(REASSIGN_NO_SPARE, "NOSPARE source class has no spare pages")                                      \
+	X(REASSIGN_SAME, "SAME src and dst class are identical")                                             \
+	X(BAD_WINDOW, "CLIENT_ERROR automove window too low or too high")                                    \
+	X(LRU_SHARES, "ERROR hot and warm pcts must not exceed 80")                                          \
+	X(LRU_AGES, "ERROR hot/warm age factors must be greater than 0")                                     \
+	X(CRAWLER_RUNS, "ERROR failed to start lru crawler thread")                                          \
+	X(CRAWLER_OFF, "CLIENT_ERROR lru crawler disabled")                                                  \
+	X(CRAWLER_SLEEP, "CLIENT_ERROR sleep must be one second or less")                                    \
+	X(CRAWL_BUSY, "BUSY currently processing crawler request")                                           \
+	X(CRAWL_CLASS, "BADCLASS invalid class id")                                                          \
+	X(CRAWL_HASH, "ERROR an unknown error happened")                                                     \
+	X(METADUMP_REFUSED, "ERROR metadump not allowed")                                                    \
+	X(METADUMP_LATE, "ERROR cannot pipeline other commands before metadump")                             \
+	X(MGDUMP_REFUSED, "ERROR key dump not allowed")                                                      \
+	X(MGDUMP_LATE, "ERROR cannot pipeline other commands before mgdump")                                 \
+	X(MGDUMP_END, "EN")                                                                                  \
+	X(MEMLIMIT_SMALL, "MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m")                          \
+	X(MEMLIMIT_BYTES, "MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes")                       \
+	X(MEMLIMIT_FAILED, "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust")
 
 enum reply_status {
 #define X(name, line) REPLY_##name,
@@ -162,8 +188,9 @@ struct reply {
 	uint32_t hits;         /* values that were printed */
 	const char *text;      /* REPLY_VERSION */
 	bool close;            /* end the conversation after this */
-	bool more;             /* stopped in the middle: go on with `rest` later */
-	struct word_list rest; /* keys not answered yet, if more */
+	bool more;             /* stopped in the middle: go on later, with `rest` or from `cursor` */
+	struct word_list rest; /* keys not answered yet */
+	uint64_t cursor;       /* of a list that is made piece by piece: where it stands, 0 = at the start */
 };
 
 #endif

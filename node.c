@@ -18,9 +18,13 @@
  * Covered by: t/test_node.c, the simulator, every black-box test.
  */
 #include "compat.h"
+#include "command.h"
 #include "node.h"
 #include "util.h"
 
+/* The limit of memory can be raised so many times, or to this at least. */
+#define RESERVE_TIMES 4
+#define RESERVE_BYTES_MIN ((size_t)(SIZE_MAX > UINT32_MAX ? UINT64_C(4) << 30 : UINT64_C(1) << 30))
 #define TOMB_BYTES_MIN (1u << 20) /* contract section 4: at least 1 MiB */
 
 /* Where the parts of the entropy go. */
@@ -68,11 +72,25 @@ static size_t tomb_budget(const struct settings *s)
 	return percent > TOMB_BYTES_MIN ? percent : TOMB_BYTES_MIN;
 }
 
+/* Addresses for raising the limit later. Locked memory is counted by the system as
+ * soon as it is reserved. */
+static size_t reserve_bytes(const struct settings *s)
+{
+	size_t bytes = s->memory_bytes_max;
+
+	if (s->lock_memory)
+		return bytes;
+	if (bytes < RESERVE_BYTES_MIN / RESERVE_TIMES)
+		return RESERVE_BYTES_MIN;
+	return bytes < SIZE_MAX / RESERVE_TIMES ? bytes * RESERVE_TIMES : bytes;
+}
+
 static bool open_items(struct node *n, const uint8_t *entropy)
 {
 	const struct settings *s = &n->settings;
 	struct items_config config = {
 	        .memory_bytes_max = s->memory_bytes_max,
+	        .memory_bytes_reserved = reserve_bytes(s),
 	        .item_bytes_max = s->item_bytes_max,
 	        .chunk_bytes_min = s->chunk_bytes_min,
 	        .growth_factor = s->growth_factor,
@@ -83,6 +101,10 @@ static bool open_items(struct node *n, const uint8_t *entropy)
 	        .hash_seed = load_be64(entropy + ENTROPY_HASH_SEED),
 	};
 	n->items = items_new(&config, &n->now, &n->hlc);
+	if (!n->items) {
+		config.memory_bytes_reserved = 0; /* fewer addresses than one would like */
+		n->items = items_new(&config, &n->now, &n->hlc);
+	}
 	if (!n->items)
 		return false;
 	items_observe(n->items, on_change, n);
@@ -103,6 +125,7 @@ static void wire_engine(struct node *n, const struct node_env *env, struct log *
 	        .started_mono_ms = n->now.mono_ms,
 	        .started_wall_ms = n->now.wall_ms,
 	};
+	command_tune(&n->engine);
 }
 
 static void flat_stats(void *ctx, const struct stats_sink *sink)

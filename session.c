@@ -19,7 +19,8 @@
  * Several reads in one piece of input are parsed ahead, so that the memory
  * they lead to is fetched while the one before runs; they run in order. A read
  * of many keys may be left in the middle (reply.more): its line then stays in
- * `in`, and resume_at says from where in the line to go on.
+ * `in`, and resume_at says from where in the line to go on; or `cursor`, for a list
+ * that is made of all there is.
  *
  * Invariants: [S1] [S2] [S3] of session.h, and
  *  [S4] the shared output belongs to at most one session, from its input to
@@ -103,6 +104,7 @@ struct session {
 	struct buf in;          /* not a whole command yet, or waiting its turn */
 	struct proto_text text; /* about the front of `in` */
 	size_t resume_at;
+	uint64_t cursor; /* or where in a list the command at the front of `in` stands */
 	struct upload upload;
 	struct swallow swallow;
 	struct output out; /* what could not be sent at once */
@@ -414,10 +416,13 @@ static bool run_command(struct session *s, const struct command *cmd, const uint
 {
 	struct reply reply = reply_to(s, cmd);
 
+	reply.cursor = s->cursor;
+	s->cursor = 0;
 	command_dispatch(s->engine, cmd, &reply);
 	if (reply.more) {
-		assert(reply.rest.at > line);
-		s->resume_at = (size_t)(reply.rest.at - line);
+		assert(reply.cursor > 0 || reply.rest.at > line);
+		s->cursor = reply.cursor;
+		s->resume_at = s->cursor ? 0 : (size_t)(reply.rest.at - line);
 		s->pause = output_waiting(s) > SESSION_OUTPUT_BYTES_MAX ? PAUSE_FULL : PAUSE_TURN;
 		return false;
 	}
@@ -429,7 +434,7 @@ static bool run_parsed(struct session *s, struct parsed *parsed, const uint8_t *
 {
 	const struct parse_result *result = &parsed->result;
 
-	if (is_logged(s))
+	if (is_logged(s) && s->cursor == 0)
 		log_line(s, '<', line, result->consumed);
 	switch (result->status) {
 	case PARSE_OK:

@@ -68,6 +68,11 @@ struct settings {
 	double growth_factor;             /* -f; 0 = fine-grained classes */
 	size_t chunk_bytes_min;           /* -n; 0 = default */
 	int hash_power;                   /* -o hashpower, 0 = default */
+	bool slab_reassign;               /* -o slab_reassign (default on) */
+	int slab_automove;                /* -o slab_automove, 0..2, default 1 */
+	bool lru_crawler;                 /* -o lru_crawler (default on) */
+	int lru_crawler_sleep_us;         /* -o lru_crawler_sleep, default 100 */
+	int64_t lru_crawler_tocrawl;      /* -o lru_crawler_tocrawl, 0 = all */
 
 	/* protocols */
 	bool cas;                         /* !-C */

@@ -146,6 +146,46 @@ bool parse_hex(const char *s, size_t slen, uint8_t *out, size_t len)
 	return true;
 }
 
+static bool is_plain(uint8_t c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+	       c == '.' || c == '_' || c == '~';
+}
+
+size_t format_url(char *out, const uint8_t *data, size_t len)
+{
+	static const char hex[] = "0123456789ABCDEF";
+	char *p = out;
+
+	for (size_t i = 0; i < len; i++) {
+		if (is_plain(data[i])) {
+			*p++ = (char)data[i];
+			continue;
+		}
+		*p++ = '%';
+		*p++ = hex[data[i] >> 4];
+		*p++ = hex[data[i] & 15];
+	}
+	return (size_t)(p - out);
+}
+
+size_t format_base64(char *out, const uint8_t *data, size_t len)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	char *p = out;
+
+	for (size_t i = 0; i < len; i += 3) {
+		size_t left = len - i;
+		uint32_t three = (uint32_t)data[i] << 16 | (left > 1 ? (uint32_t)data[i + 1] << 8 : 0) |
+		                 (left > 2 ? data[i + 2] : 0);
+		*p++ = digits[three >> 18];
+		*p++ = digits[three >> 12 & 63];
+		*p++ = left > 1 ? digits[three >> 6 & 63] : '=';
+		*p++ = left > 2 ? digits[three & 63] : '=';
+	}
+	return (size_t)(p - out);
+}
+
 uint64_t hash_key(const void *data, size_t len, uint64_t seed)
 {
 	return XXH3_64bits_withSeed(data, len, seed);

@@ -36,6 +36,13 @@ void format_hex(char *out, const uint8_t *data, size_t len);
 /* The reverse; false unless exactly 2*len hex digits. */
 bool parse_hex(const char *s, size_t slen, uint8_t *out, size_t len);
 
+/* Keys as lists of keys show them: letters, digits and - . _ ~ as they are, other
+ * bytes as %XX; the length, at most 3 * len. */
+size_t format_url(char *out, const uint8_t *data, size_t len);
+#define BASE64_BYTES(len) (((len) + 2) / 3 * 4)
+/* Standard alphabet with padding; the length, BASE64_BYTES(len). */
+size_t format_base64(char *out, const uint8_t *data, size_t len);
+
 /* 64-bit hash of a key. Every bit is good; seed makes it unpredictable. */
 uint64_t hash_key(const void *data, size_t len, uint64_t seed);
 

@@ -38,6 +38,10 @@ void fixture_init(struct fixture *f)
 	f->settings.flush_enabled = true;
 	f->settings.requests_per_event = 20;
 	f->settings.conns_max = 1024;
+	f->settings.dump_enabled = true;
+	f->settings.slab_reassign = true;
+	f->settings.slab_automove = 1;
+	f->settings.lru_crawler = true;
 	f->settings.tcp_port = 11211;
 	f->settings.stat_prefix_delimiter = ':';
 	f->settings.socket_mask = 0700;
@@ -50,6 +54,7 @@ void fixture_open(struct fixture *f)
 {
 	struct items_config config = {
 	        .memory_bytes_max = f->settings.memory_bytes_max,
+	        .memory_bytes_reserved = 8 * f->settings.memory_bytes_max,
 	        .item_bytes_max = f->settings.item_bytes_max,
 	        .evict = f->settings.evict,
 	        .replicated = f->settings.replicated,
@@ -75,6 +80,7 @@ void fixture_open(struct fixture *f)
 	        .started_mono_ms = f->now.mono_ms,
 	        .started_wall_ms = f->now.wall_ms,
 	};
+	command_tune(&f->engine);
 }
 
 void fixture_close(struct fixture *f)

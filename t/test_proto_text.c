@@ -184,7 +184,8 @@ static const struct parse_case cases[] = {
         {"stats\r\n", "STATS"},
         {"stats items  x\r\n", "STATS words=items,x"},
         {"mn foo\r\n", "NOOP words=foo"},
-        {"cache_memlimit 8\r\n", "BAD UNKNOWN"},
+        {"cache_memlimit 8\r\n", "CACHE_MEMLIMIT words=8"},
+        {"  slabs automove 0\r\n", "SLABS words=automove,0"},
         /* 23 words are kept: the last of these is not seen */
         {"touch k 1 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 noreply\r\n",
          "TOUCH key=k exptime=1 quiet"},
@@ -409,7 +410,7 @@ START_TEST(room_for_the_other_words)
 #define COMMAND(id, word, c0, c1, syntax, words_min, flags, handler, help) word,
 #include "commands.def"
 #undef COMMAND
-	        "mg", "ms", "md", "ma", "me", "slabs", "lru", "lru_crawler", "watch", "cache_memlimit",
+	        "mg", "ms", "md", "ma", "me", "watch",
 	        "refresh_certs", "misbehave", "extstore",
 	};
 	const char *taken[128] = {NULL};

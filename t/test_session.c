@@ -26,8 +26,10 @@ struct script {
 static const struct script scripts[] = {
         {"framing", "\r\na\r\nmn\nmn\r\n  \r\n", BADFMT BADFMT BADFMT "MN\r\nERROR\r\n", false},
         {"unknown", "bogus\r\nGET a\r\nbogus noreply\r\nnoreply\r\nmn\r\n", "ERROR\r\nERROR\r\nMN\r\n", false},
-        {"not yet", "watch\r\nslabs automove 0\r\nlru mode flat\r\nlru_crawler enable\r\ncache_memlimit 8\r\n",
-         "ERROR\r\nERROR\r\nERROR\r\nERROR\r\nERROR\r\n", false},
+        {"administration", "slabs automove 0\r\nlru mode flat\r\n lru_crawler disable\r\ncache_memlimit 8\r\n",
+         "OK\r\nOK\r\nOK\r\nOK\r\n", false},
+        {"lists of keys", "set a 0 0 1 noreply\r\nx\r\nlru_crawler mgdump all\r\nmn\r\n",
+         "OK\r\nmg a\r\nEN\r\nMN\r\n", false},
         {"http", "mn\r\nGET / HTTP/1.0\r\nmn\r\n", "MN\r\n", true},
         {"set get", "set a 5 0 3\r\nabc\r\nget a\r\nget b\r\n", "STORED\r\nVALUE a 5 3\r\nabc\r\nEND\r\nEND\r\n",
          false},

@@ -41,7 +41,8 @@
 #define REPL_PROMISE_MS 1000       /* an answer is followed by BEGIN within this */
 #define REPL_PROBE_MS 1500         /* a link that may be dead has this long to show life */
 #define REPL_SILENCE_MS 500        /* repl_compat: who connects and says nothing is a repcached */
-#define REPL_LISTEN_MS 1000        /* repl_compat: so long we wait to be spoken to */
+#define REPL_LISTEN_MS 1000        /* repl_compat: so long we wait to be spoken to, ... */
+#define REPL_PATIENT_MS 30000      /* ... and so long by a repcached that was too slow for that */
 #define REPL_RETRY_FIRST_MS 100
 #define REPL_RETRY_MAX_MS 800
 #define REPL_LISTEN_RETRY_MS 1000
@@ -70,7 +71,7 @@ enum conn_state {
 /* Whose language the other side speaks. */
 enum conn_speech {
 	SPEECH_UNKNOWN,
-	SPEECH_OWN, /* it has knocked */
+	SPEECH_OWN, /* it has knocked, or said its opening line */
 	SPEECH_TEXT /* it is a repcached: this is the link */
 };
 
@@ -207,6 +208,7 @@ struct repl_dial {
 	int64_t retry_ms;
 	int backoff_ms;
 	char said[WIRE_REASON_BYTES_MAX]; /* the failure logged last */
+	bool patient; /* repl_compat: the last attempt met a repcached that is slow to speak */
 };
 
 struct repl_refusal {

@@ -17,7 +17,12 @@
  *                   repcached should read. A knock: our own kind, our line
  *                   follows at once. Any other line of text: a repcached that
  *                   sends its copy. Nothing within REPL_LISTEN_MS: our own kind
- *                   without repl_compat.
+ *                   without repl_compat, and our line follows. Text after that
+ *                   comes from a repcached that was slow to begin: the connection
+ *                   is closed, and the next one listens for REPL_PATIENT_MS.
+ *
+ * So a connection on which either side has said an opening line never becomes a
+ * link of text, and a link of text never carries one [Y1].
  *
  * Versions. The CAS unique on this link has 32 bits and orders nothing: what
  * arrives is the newest, and gets a fresh version of this node, but not the mark
@@ -33,7 +38,8 @@
  * Must not know: sockets, sessions.
  *
  * Invariants
- *  [Y1] only lines of repl_text.h leave on such a link
+ *  [Y1] only lines of repl_text.h leave on such a link, from the first byte of its
+ *       connection on
  *  [Y2] a line of the copy that gives way to a state held here is answered with
  *       that state: both sides end with the same
  *  [Y3] a value is installed when the end of its line is here, or not at all
@@ -167,6 +173,12 @@ void repl_legacy_walk_done(struct repl *r)
 
 /* ---- who is it? ------------------------------------------------------------------- */
 
+/* How long we wait to be spoken to. */
+static int listen_ms(const struct repl *r)
+{
+	return r->dial.patient ? REPL_PATIENT_MS : REPL_LISTEN_MS;
+}
+
 bool repl_legacy_await(struct repl_conn *c)
 {
 	struct text_message knock = {.kind = TEXT_DELETE,
@@ -177,7 +189,7 @@ bool repl_legacy_await(struct repl_conn *c)
 	if (!is_enabled(c->repl))
 		return false;
 	c->awaits = true;
-	c->deadline_ms = c->repl->now->mono_ms + (c->outgoing ? REPL_LISTEN_MS : REPL_SILENCE_MS);
+	c->deadline_ms = c->repl->now->mono_ms + (c->outgoing ? listen_ms(c->repl) : REPL_SILENCE_MS);
 	if (!c->outgoing && !put_line(c, &knock))
 		repl_conn_close(c, false);
 	return true;
@@ -418,6 +430,20 @@ static bool is_knock(const struct text_message *m)
 	       memcmp(m->key, knock_key, m->key_len) == 0;
 }
 
+/* It begins to send its copy, and has got our opening line by now: once more,
+ * from the beginning, and with more patience. Nothing has failed: who waits for
+ * the first copy goes on waiting. */
+static void come_again(struct repl_conn *c)
+{
+	struct repl *r = c->repl;
+
+	repl_notice(r, "%s is a repcached that was slow to speak: connecting again, to listen for %d ms",
+		    c->addr, REPL_PATIENT_MS);
+	repl_conn_close(c, false);
+	r->dial.patient = true;
+	r->dial.retry_ms = r->now->mono_ms;
+}
+
 /* The first line on a connection that is not the link yet. False: not the link
  * now. */
 static bool meet(struct repl_conn *c, const struct text_message *m)
@@ -432,6 +458,10 @@ static bool meet(struct repl_conn *c, const struct text_message *m)
 	}
 	if (!is_enabled(r)) {
 		repl_conn_junk(c, "not a line of this protocol");
+		return false;
+	}
+	if (c->state == CONN_ASKING && !c->awaits) { /* [Y1] */
+		come_again(c);
 		return false;
 	}
 	for (const struct repl_conn *other = r->conns; other; other = other->next)

@@ -365,6 +365,7 @@ static void heard_hello(struct repl_conn *c)
 		repl_conn_junk(c, "a second opening line");
 		return;
 	}
+	c->speech = SPEECH_OWN;
 	c->hello_ms = r->now->mono_ms;
 	c->link_rx_at_hello = r->link ? r->link->rx_bytes : 0;
 	if (!may_be_peer(c))
@@ -555,9 +556,19 @@ void repl_link_up(struct repl_conn *c)
 
 /* ---- a link goes ------------------------------------------------------------------------ */
 
+/* What an operator wants to know of a node that stops. */
+static const char *at_the_end(const struct repl *r)
+{
+	if (!r->self.stopping)
+		return "";
+	return repl_send_is_quiet(r) ? "; the peer has everything"
+				     : "; the peer may lack what it has not acknowledged";
+}
+
 void repl_link_lost(struct repl *r, const char *reason)
 {
 	struct repl_conn *c = r->link;
+	const char *end = at_the_end(r);
 
 	assert(c && c->state == CONN_LINK);
 	repl_apply_drop_value(c);
@@ -570,9 +581,10 @@ void repl_link_lost(struct repl *r, const char *reason)
 	r->dial.retry_ms = r->now->mono_ms + (int64_t)prng_below(&r->self.prng, REPL_RETRY_FIRST_MS);
 	repl_conn_close(c, false);
 	if (c->speech == SPEECH_TEXT)
-		repl_notice(r, "link with %s (repcached) is lost: %s", c->addr, reason);
+		repl_notice(r, "link with %s (repcached) is lost: %s%s", c->addr, reason, end);
 	else
-		repl_notice(r, "link with %s (node %016" PRIx64 ") is lost: %s", c->addr, c->hello.node_id, reason);
+		repl_notice(r, "link with %s (node %016" PRIx64 ") is lost: %s%s", c->addr, c->hello.node_id,
+			    reason, end);
 	if (r->self.role == REPL_SLAVE)
 		repl_lead(r, r->self.waiting ? "the first copy is not complete" : "the link is lost");
 	repl_reconcile(r);

@@ -114,6 +114,11 @@ enum repl_role repl_role(const struct repl *r)
 	return r->self.role;
 }
 
+bool repl_is_linked(const struct repl *r)
+{
+	return r->link != NULL;
+}
+
 uint64_t repl_lost_below(const struct repl *r)
 {
 	return r->lost.below;
@@ -162,6 +167,7 @@ void repl_dial_failed(struct repl *r, const char *reason)
 	int half = d->backoff_ms / 2;
 
 	d->connecting = false;
+	d->patient = false;
 	d->retry_ms = r->now->mono_ms + half + (int64_t)prng_below(&r->self.prng, (uint64_t)half + 1);
 	d->backoff_ms = 2 * d->backoff_ms < REPL_RETRY_MAX_MS ? 2 * d->backoff_ms : REPL_RETRY_MAX_MS;
 	if (r->self.stopping)
@@ -344,6 +350,8 @@ void repl_stop(struct repl *r)
 	if (r->link)
 		repl_notice(r, "stopping: at most %d ms for what the peer has not acknowledged",
 			    r->settings->repl_drain_ms);
+	else
+		repl_notice(r, "stopping: there is no link");
 	repl_turn_end(r);
 }
 

@@ -116,6 +116,7 @@ void repl_stats(const struct repl *r, const struct stats_sink *sink);
  * invariant, or NULL. */
 const char *repl_check(const struct repl *r);
 uint64_t repl_lost_below(const struct repl *r);
+bool repl_is_linked(const struct repl *r);
 /* True when both directions are LIVE, nothing unsent or unacknowledged, no
  * tombstones held: quiet. */
 bool repl_is_quiet(const struct repl *r);

@@ -273,6 +273,23 @@ slave_says(0, qr/lag 0\/999 ms/, 'lag below it', lag_ms => 999);
 says(1, qr/lag of .*; .* 1 refused/, 'all in one line', '-q', $master, claims(%slave, lag_ms => 2000, refused => 1));
 slave_says(2, qr/CRITICAL: \S+ has no link; .*versions differ/, 'the worst comes first', link => 'down', refused => 1, version => '1');
 
+# During a move the other side is a repcached, which says next to nothing.
+my $old = server(sub { return $_[0] eq 'stats' ? "STAT version 1.4.13\r\nSTAT uptime 9\r\nSTAT curr_items 1000\r\nSTAT evictions 0\r\n"
+	. "STAT replication MASTER\r\nSTAT repcached_version 2.3.1\r\nEND\r\n" : "ERROR\r\n" });
+my %beside = (link_protocol => 'repcached', peer_node_id => '0' x 16, clock_offset_ms => 70_000);
+$repl{link_protocol} = 'REPL/1';
+says(0, qr/SLAVE and \S+ a repcached, lag 0 ms, 1000\/1000 items/, 'beside a repcached', claims(%slave, %beside), $old);
+is(row('role'), 'SLAVE|a repcached', 'the table says so');
+is(row('peer'), 'a repcached|-', 'and who is the peer');
+is(row('link speaks'), 'repcached|-', 'and what is spoken');
+is(row('clock offset'), 'not told|-', 'nobody knows its clock');
+is(row('items'), '1000|1000', 'how many items it has is known');
+says(0, qr/SLAVE of a repcached at 127\.0\.0\.1:9 \(only this side was asked\)/, 'only ours was asked', claims(%slave, %beside));
+says(3, qr/is a repcached, which says nothing of its link/, 'only the repcached was asked', $old);
+says(2, qr/is a repcached, and \S+ is paired with another/, 'ours has another peer', $master, $old);
+says(2, qr/has no link/, 'ours has no link to it', claims(%slave, link => 'down', link_protocol => 'none'), $old);
+slave_says(2, qr/is paired with a repcached, not/, 'two of ours, and one has a repcached', %beside);
+
 says(2, qr/has no replication/, 'another memcached', server(sub { return $_[0] eq 'stats' ? "STAT version 1.6\r\nEND\r\n" : "ERROR\r\n" }));
 says(2, qr/does not speak/, 'something else', server(sub { return "HTTP/1.1 400 Bad Request\r\n\r\n" }));
 says(2, qr/closed the connection/, 'one that closes', server(sub { return }));

@@ -107,6 +107,8 @@ struct host *host_start(struct world *w, int i, int peer)
 	ck_assert_ptr_nonnull(h->items);
 	items_observe(h->items, on_change, h);
 	h->connect_seq = 0;
+	h->state_known[0] = '\0';
+	h->lines_known = h->lines;
 	h->repl = repl_new(&h->settings, h->items, &h->hlc, &h->now, &h->log, random);
 	ck_assert_ptr_nonnull(h->repl);
 	return h;
@@ -337,6 +339,24 @@ static bool pump_host(struct world *w, int i)
 	return moved;
 }
 
+/* Every change of role, link or client ports is a line in the log. */
+static void check_log(struct world *w, int i)
+{
+	struct host *h = &w->hosts[i];
+	char state[sizeof(h->state_known)];
+
+	if (!h->repl)
+		return;
+	snprintf(state, sizeof(state), "%s, %s, %s", repl_role(h->repl) == REPL_MASTER ? "MASTER" : "SLAVE",
+		 repl_is_linked(h->repl) ? "link" : "no link",
+		 repl_wants(h->repl)->client_ports ? "serves" : "waits");
+	bool same = !strcmp(state, h->state_known);
+	ck_assert_msg(same || h->lines > h->lines_known, "host %d is \"%s\", was \"%s\", and said nothing:\n%s", i,
+		      state, h->state_known, h->said);
+	memcpy(h->state_known, state, sizeof(state));
+	h->lines_known = h->lines;
+}
+
 void run(struct world *w, int64_t ms)
 {
 	for (; ms > 0; ms--) {
@@ -349,6 +369,7 @@ void run(struct world *w, int64_t ms)
 			ck_assert_msg(rounds < 200000, "it spins");
 		}
 		for (int i = 0; i < HOSTS; i++) {
+			check_log(w, i);
 			w->hosts[i].now.mono_ms++;
 			w->hosts[i].now.wall_ms++;
 		}

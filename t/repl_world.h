@@ -5,7 +5,8 @@
  * Owns: the shell's duties in miniature. Bytes move in seeded random chunks,
  * time is data and moves in steps of a millisecond; nothing sleeps. The big
  * simulator (sim.h) is made of whole nodes; this one is small enough to say in
- * ten lines what a rule is about.
+ * ten lines what a rule is about. Whatever a test is about, a change of a host's
+ * role, link or client ports that no line of its log tells of fails it.
  *
  * Must not know: what frames mean.
  */
@@ -45,6 +46,8 @@ struct host {
 	char *said; /* the whole log */
 	size_t said_len;
 	int lines;
+	int lines_known;      /* when its state was last looked at, ... */
+	char state_known[64]; /* ... which was this; "" not yet */
 	uint64_t connect_seq;
 	uint64_t changes;
 };

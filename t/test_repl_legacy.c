@@ -12,6 +12,9 @@
 
 #define KNOCK "delete memcached:repl_compat:1\r\n"
 #define MODEL_KEYS 700
+#define HELLO                                                                                     \
+	"REPL/1 0123456789abcdef origin=7 seen=0000000000000000:0 clock=0 wall=1700000000000 items=0 " \
+	"maxitem=1048576 auth=none nonce=00112233445566778899aabbccddeeff\n"
 
 /* What a repcached makes of what it hears. */
 struct model {
@@ -588,7 +591,9 @@ START_TEST(the_copy_breaks_off)
 }
 END_TEST
 
-/* It has so many keys that it needs long to begin. Our line is lost on it. */
+/* It has so many keys that it needs long to begin. Our line is lost on it, and what
+ * began with that becomes no link: the next connection is one of text from its
+ * first byte on. Clients are kept waiting for the copy all the while. */
 START_TEST(a_slow_one)
 {
 	struct wire *s;
@@ -601,10 +606,64 @@ START_TEST(a_slow_one)
 	ck_assert_mem_eq(s->pipe[1].data, "REPL/1 ", 7);
 	ck_assert_ptr_eq(memchr(s->pipe[1].data, '\n', s->pipe[1].len), s->pipe[1].data + s->pipe[1].len - 1);
 	s->pipe[1].len = 0;
+	w.dialled[1] = NULL;
+	say(s, "rep a 1 0 1 5\r\nx\r\nmarugoto_end\r\n");
+	s = it_accepts(1, 100);
+	ck_assert(said(h, "slow to speak"));
+	ck_assert_str_eq(text(h, "link_protocol"), "none");
+	ck_assert(!repl_wants(h->repl)->client_ports);
+	run(&w, 9000);
+	ck_assert_uint_eq(s->pipe[1].len, 0); /* it has learnt to wait */
 	say(s, "rep a 1 0 1 5\r\nx\r\nmarugoto_end\r\n");
 	wait_ms(s, 10);
 	ck_assert(repl_wants(h->repl)->client_ports);
+	ck_assert_str_eq(text(h, "link_protocol"), "repcached");
 	ck_assert_str_eq(get(h, "a"), "x");
+}
+END_TEST
+
+/* Patience ends when it was for nothing: one of ours is there now. */
+START_TEST(a_slow_one_that_is_replaced)
+{
+	struct wire *s;
+	struct host *h = start_slave(&s, "");
+
+	run(&w, 1100);
+	w.dialled[1] = NULL;
+	say(s, "rep a 1 0 1 5\r\nx\r\n");
+	s = it_accepts(1, 100);
+	run(&w, 2500);
+	w.dialled[1] = NULL;
+	stranger_closes(&w, s);
+	s = it_accepts(1, 1000);
+	ck_assert_int_eq(repl_role(h->repl), REPL_MASTER);
+	s->pipe[1].len = 0;
+	run(&w, 1100);
+	ck_assert_uint_gt(s->pipe[1].len, 100);
+	ck_assert_mem_eq(s->pipe[1].data, "REPL/1 ", 7);
+}
+END_TEST
+
+/* Who has said an opening line is one of ours for good, whatever follows. */
+START_TEST(no_text_after_an_opening_line)
+{
+	struct host *h = host_start(&w, 0, -1);
+	struct wire *s;
+
+	put(h, "k", "v");
+	for (int pieces = 1; pieces <= 2; pieces++) {
+		s = stranger(&w, 0);
+		say(s, HELLO);
+		if (pieces == 2)
+			run(&w, 5);
+		say(s, "rep k 0 0 1 1\r\nx\r\n");
+		run(&w, 5);
+		ck_assert(stranger_is_closed(s));
+		stranger_forget(s);
+	}
+	ck_assert_uint_eq(number(h, "links"), 0);
+	ck_assert_uint_eq(number(h, "links_malformed"), 2);
+	ck_assert_str_eq(get(h, "k"), "v");
 }
 END_TEST
 
@@ -946,10 +1005,6 @@ START_TEST(two_of_us_mutually)
 }
 END_TEST
 
-#define HELLO                                                                                     \
-	"REPL/1 0123456789abcdef origin=7 seen=0000000000000000:0 clock=0 wall=1700000000000 items=0 " \
-	"maxitem=1048576 auth=none nonce=00112233445566778899aabbccddeeff\n"
-
 /* One was stopped before it could say its line, and the other takes it for a
  * repcached: that does not last. */
 START_TEST(taken_for_a_repcached)
@@ -1106,6 +1161,7 @@ static void add_sections(Suite *suite)
 	tcase_add_test(t, one_peer_only);
 	tcase_add_test(t, text_while_there_is_a_link);
 	tcase_add_test(t, who_speaks_first_is_believed);
+	tcase_add_test(t, no_text_after_an_opening_line);
 	tcase_add_test(t, it_does_not_read);
 	tcase_add_test(t, overload_during_the_copy);
 	tcase_add_test(t, drained_before_the_end);
@@ -1114,6 +1170,7 @@ static void add_sections(Suite *suite)
 	tcase_add_test(c, a_slave_waits_for_the_end_of_the_copy);
 	tcase_add_test(c, the_copy_breaks_off);
 	tcase_add_test(c, a_slow_one);
+	tcase_add_test(c, a_slow_one_that_is_replaced);
 	tcase_add_loop_test(c, a_knock_is_answered_at_once, 0, 2);
 	tcase_add_test(c, text_is_refused_without_the_option);
 	tcase_add_test(m, what_was_changed_meanwhile_is_merged);

@@ -10,6 +10,7 @@
  */
 #include "compat.h"
 #include "command.h"
+#include "command_trace.h"
 #include "store.h"
 
 #define VERBOSITY_MAX 2 /* what a client may ask for */
@@ -83,6 +84,8 @@ static struct item *read_item(struct engine *e, const struct key *key)
 		e->stats->get_misses++;
 		count_miss(e->stats, miss);
 	}
+	if (command_is_traced(e))
+		command_trace_get(e, key, item, miss);
 	return item;
 }
 
@@ -100,6 +103,8 @@ static struct item *touch_item(struct engine *e, const struct command *cmd, cons
 		e->stats->touch_misses++;
 		count_miss(e->stats, miss);
 	}
+	if (command_is_traced(e))
+		command_trace_get(e, key, item, miss);
 	return item;
 }
 
@@ -203,6 +208,8 @@ bool command_body_begin(struct engine *e, struct command *cmd, struct reply *rep
 		cmd->key.data = item_key(write.item);
 		return true;
 	}
+	if (command_is_traced(e))
+		command_trace_refused(e, &cmd->key, cmd->value_len, result, command_row(cmd->id)->word);
 	bool too_large = result == STORE_TOO_LARGE;
 	e->stats->store_too_large += too_large;
 	e->stats->store_no_memory += !too_large;
@@ -258,12 +265,24 @@ static enum reply_status reply_of(enum store_result result, enum reply_status su
 	return REPLY_UNKNOWN;
 }
 
-void command_store(struct engine *e, const struct command *cmd, struct reply *reply)
+static enum store_result commit(struct engine *e, const struct command *cmd)
 {
 	struct store st = store_of(e);
 	struct store_write write = write_of(cmd);
-	struct stats_class *of_class = class_of(e, cmd->item);
+	struct command_trace trace;
+
+	if (!command_is_traced(e))
+		return store_commit(&st, &write);
+	command_trace_store_begin(&trace, e, &cmd->key, cmd->item);
 	enum store_result result = store_commit(&st, &write);
+	command_trace_store_end(&trace, e, result, command_row(cmd->id)->word);
+	return result;
+}
+
+void command_store(struct engine *e, const struct command *cmd, struct reply *reply)
+{
+	struct stats_class *of_class = class_of(e, cmd->item);
+	enum store_result result = commit(e, cmd);
 
 	e->stats->cmd_set++;
 	of_class->cmd_set++;
@@ -288,6 +307,8 @@ void command_delete(struct engine *e, const struct command *cmd, struct reply *r
 	struct stats_class *of_class = item ? class_of(e, item) : NULL;
 	enum store_result result = compare_first(&st, cmd);
 
+	if (command_is_traced(e))
+		command_trace_delete(e, &cmd->key, result == STORE_OK ? item : NULL, command_row(cmd->id)->word);
 	if (result == STORE_OK)
 		result = store_delete(&st, &cmd->key);
 

@@ -166,6 +166,9 @@ static void stats_memory(const struct engine *e, const struct stats_sink *sink)
 		stats_u64(sink, "lru_crawler_running", g.sweep_running);
 		stats_u64(sink, "lru_crawler_starts", s->sweeps);
 	}
+	stats_u64(sink, "log_watcher_skipped", e->stats->log_watcher_skipped);
+	stats_u64(sink, "log_watcher_sent", e->stats->log_watcher_sent);
+	stats_i64(sink, "log_watchers", e->watch->count);
 	stats_u64(sink, "bytes", g.item_bytes);
 	stats_u64(sink, "curr_items", g.item_count);
 	COUNTER(total_items);

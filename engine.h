@@ -16,6 +16,8 @@
 #include "log.h"
 #include "settings.h"
 #include "stats.h"
+#include "stats_prefix.h"
+#include "watch.h"
 
 #define SIZE_CLASSES_MAX 256
 
@@ -56,6 +58,9 @@ struct tuning {
 	int automove;               /* 0 never, 1 sparingly, 2 eagerly */
 };
 
+/* In engine.traced, beside the WATCH_ bits. */
+#define TRACE_PREFIXES (1u << 31)
+
 struct engine {
 	const struct settings *settings;
 	struct items *items;
@@ -70,6 +75,10 @@ struct engine {
 	void (*repl_stats)(void *ctx, const struct stats_sink *sink);
 	void *repl; /* their ctx */
 	struct hold_queue *holds; /* NULL: replies never wait for the peer */
+	struct watch *watch;
+	struct stats_prefixes *prefixes;
+	unsigned traced; /* who wants to hear of single commands: command_trace.c; usually 0 */
+	int64_t conn_id; /* of the session that runs: its descriptor */
 	int64_t started_mono_ms, started_wall_ms;
 	struct tuning tuning;
 	enum stop_mode stop_requested; /* set by the shutdown command, read by node */

@@ -331,6 +331,11 @@ enum items_reassign items_reassign(struct items *it, int src, int dst);
  * reserved. Less is brought about in pieces, by evicting if that is allowed. */
 bool items_set_memory_limit(struct items *it, size_t bytes);
 
+/* Called when a page has been taken from a class for another (0: the pool), or could
+ * not be emptied. */
+typedef void items_page_moved(void *ctx, int from_class, int to_class, bool done);
+void items_on_page_moved(struct items *it, items_page_moved *fn, void *ctx);
+
 /* ---- limits and numbers ---------------------------------------------------- */
 
 struct items_counters {

@@ -169,7 +169,7 @@ struct sweep {
 
 struct mover {
 	uint32_t page, index; /* being drained in the background; page 0 = none */
-	int from, to;         /* class to receive it, 0 = the pool */
+	int from, to;         /* class that gives it, and that receives it; 0 = the pool */
 	bool evict;           /* may evict to make room */
 	int tries;            /* other pages to try when this one cannot be emptied */
 };
@@ -211,6 +211,10 @@ struct items {
 	struct items_config config;
 	struct tombs tombs;
 	struct tomb_policy policy;
+	struct {
+		items_page_moved *fn;
+		void *ctx;
+	} on_page_moved;
 	struct observer observer;
 	uint32_t *min_exptime; /* per page: no item in it expires before; EXPTIME_NONE */
 	struct page_note *notes;

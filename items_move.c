@@ -154,6 +154,19 @@ static bool page_left(const struct items *it, uint32_t page)
 	return !it->slabs.pages[page].draining;
 }
 
+void items_on_page_moved(struct items *it, items_page_moved *fn, void *ctx)
+{
+	it->on_page_moved.fn = fn;
+	it->on_page_moved.ctx = ctx;
+}
+
+static void report_move(struct items *it, int from, int to, bool done)
+{
+	it->counters.pages_moved += done;
+	if (it->on_page_moved.fn)
+		it->on_page_moved.fn(it->on_page_moved.ctx, from, to, done);
+}
+
 /* ---- who gives ------------------------------------------------------------------------ */
 
 /* How old the next victim of a class is; 0 when there is none that is not read. */
@@ -215,9 +228,10 @@ static bool evict_for(struct items *it, struct item *i)
 }
 
 /* Empty a page, or stop when another one became free on the way. */
-static void drain_now(struct items *it, uint32_t page)
+static void drain_now(struct items *it, uint32_t page, int taker)
 {
 	const struct slab_page *p = &it->slabs.pages[page];
+	int giver = p->class_id;
 	slabs_drain_begin(&it->slabs, page);
 	for (uint32_t n = 0; n < p->carved && slabs_free_pages(&it->slabs) == 0;) {
 		struct item *i = slabs_chunk(&it->slabs, page, n);
@@ -228,13 +242,13 @@ static void drain_now(struct items *it, uint32_t page)
 			break;
 		n += d == DRAIN_GONE || item_kind(i) == ITEM_KIND_FREE;
 	}
-	if (!page_left(it, page))
+	bool left = page_left(it, page);
+	if (!left)
 		slabs_drain_end(&it->slabs, page);
-	else
-		it->counters.pages_moved++;
+	report_move(it, giver, taker, left);
 }
 
-static bool steal_from(struct items *it, int id)
+static bool steal_from(struct items *it, int id, int taker)
 {
 	uint32_t pages[PAGE_TRIES];
 	while (id == it->slabs.large && it->misc.trash && slabs_free_pages(&it->slabs) == 0)
@@ -242,7 +256,7 @@ static bool steal_from(struct items *it, int id)
 	int count = candidate_pages(it, id, pages);
 	for (int n = 0; n < count && slabs_free_pages(&it->slabs) == 0; n++)
 		if (page_may_go(it, pages[n]))
-			drain_now(it, pages[n]);
+			drain_now(it, pages[n], taker);
 	return slabs_free_pages(&it->slabs) > 0;
 }
 
@@ -271,7 +285,7 @@ bool items_steal_page(struct items *it, int id)
 	bool tried[SLAB_CLASSES_MAX + 1] = {false};
 	int giver;
 	while ((giver = best_giver(it, id, tried)) != 0) {
-		if (steal_from(it, giver))
+		if (steal_from(it, giver, id))
 			return true;
 		tried[giver] = true;
 	}
@@ -375,6 +389,7 @@ static void fail_move(struct items *it)
 	it->mover = (struct mover){0};
 	slabs_drain_end(&it->slabs, m.page);
 	it->limit.retry_ms = it->now->mono_ms + PAGE_RETRY_MS;
+	report_move(it, m.from, m.to, false);
 	if (m.tries > 0 && begin_move(it, m.from, m.to, m.evict))
 		it->mover.tries = m.tries - 1;
 }
@@ -388,7 +403,7 @@ static void end_move(struct items *it)
 		return;
 	}
 	it->mover = (struct mover){0};
-	it->counters.pages_moved++;
+	report_move(it, m.from, m.to, true);
 	if (m.to)
 		items_grow_class(it, m.to);
 }

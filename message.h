@@ -120,6 +120,10 @@ struct command {
 	X(BAD_CHUNK, "CLIENT_ERROR bad data chunk")                                                          \
 	X(NON_NUMERIC, "CLIENT_ERROR cannot increment or decrement non-numeric value")                       \
 	X(FLUSH_REFUSED, "CLIENT_ERROR flush_all not allowed")                                               \
+	X(WATCH_REFUSED, "CLIENT_ERROR watch commands not allowed")                                          \
+	X(WATCH_PIPELINED, "ERROR cannot pipeline other commands before watch")                              \
+	X(WATCH_TOO_MANY, "WATCHER_TOO_MANY log watcher limit reached")                                      \
+	X(WATCH_FAILED, "WATCHER_FAILED failed to add log watcher")                                          \
 	X(BAD_SHUTDOWN, "CLIENT_ERROR invalid shutdown mode")                                                \
 	X(SHUTDOWN_REFUSED, "SERVER_ERROR: shutdown not enabled")                                            \
 	X(TOO_LARGE, "SERVER_ERROR object too large for cache")                                              \
@@ -191,6 +195,7 @@ struct reply {
 	bool more;             /* stopped in the middle: go on later, with `rest` or from `cursor` */
 	struct word_list rest; /* keys not answered yet */
 	uint64_t cursor;       /* of a list that is made piece by piece: where it stands, 0 = at the start */
+	struct watcher *watcher; /* the client gets its lines from now on, and nothing else */
 };
 
 #endif

@@ -64,6 +64,23 @@ int net_addr_port(const struct net_addr *addr)
 	return 0;
 }
 
+void net_addr_client(const struct net_addr *addr, struct net_client *out)
+{
+	*out = (struct net_client){.port = (uint16_t)net_addr_port(addr), .family = addr->u.sa.sa_family};
+	if (out->family == AF_INET)
+		memcpy(out->ip, &in4(addr)->sin_addr, sizeof(in4(addr)->sin_addr));
+	else if (out->family == AF_INET6)
+		memcpy(out->ip, &in6(addr)->sin6_addr, sizeof(out->ip));
+}
+
+void net_client_text(const struct net_client *client, char out[NET_ADDR_TEXT_BYTES])
+{
+	bool ip = client->family == AF_INET || client->family == AF_INET6;
+
+	if (!ip || !inet_ntop(client->family, client->ip, out, NET_ADDR_TEXT_BYTES))
+		snprintf(out, NET_ADDR_TEXT_BYTES, "unix");
+}
+
 void net_addr_set_port(struct net_addr *addr, int port)
 {
 	void *storage = &addr->u.storage;

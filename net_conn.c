@@ -15,7 +15,8 @@
  * One event per connection, persistent; it is switched between reading and
  * writing only when the socket was full. A yielded connection keeps its read
  * event armed and ignores it: the loop does not sleep while anyone has yielded.
- * A held one keeps it too until there is input, which it must not take yet.
+ * A held one keeps it too until there is input, which it must not take yet. One that
+ * watches is among the held, but reads: what it sends is thrown away, its end seen.
  *
  * Invariants
  *  [P1] a connection whose output is stuck is not read from
@@ -45,6 +46,7 @@ struct conn {
 	struct session *session;
 	struct event event;
 	int64_t active_ms; /* mono, when bytes last came or went */
+	struct net_client client;
 	int fd;
 	short waits_for; /* EV_READ, EV_WRITE or 0 */
 };
@@ -57,7 +59,48 @@ enum send_result {
 
 static void on_event(evutil_socket_t fd, short what, void *arg);
 
-static void conn_close(struct conn *c)
+/* ---- what watchers are told ----------------------------------------------------- */
+
+/* Why a connection is closed, in the words of the watchers. */
+static const char reason_normal[] = "normal", reason_error[] = "error", reason_idle[] = "idle_timeout",
+		  reason_shutdown[] = "shutdown";
+
+static struct watch *watch_of(const struct net *net)
+{
+	return node_engine(net->node)->watch;
+}
+
+static struct watch_conn watched(const struct conn *c, char host[NET_ADDR_TEXT_BYTES])
+{
+	bool ip = c->client.family == AF_INET || c->client.family == AF_INET6;
+
+	net_client_text(&c->client, host);
+	return (struct watch_conn){host, c->client.port, ip ? "tcp" : "local", c->fd};
+}
+
+static void tell_opened(const struct conn *c)
+{
+	char host[NET_ADDR_TEXT_BYTES];
+
+	if (!watch_wants(watch_of(c->net), WATCH_CONNEVENTS))
+		return;
+	struct watch_conn told = watched(c, host);
+	watch_conn_new(watch_of(c->net), &told);
+}
+
+static void tell_closed(const struct conn *c, const char *reason)
+{
+	char host[NET_ADDR_TEXT_BYTES];
+
+	if (!watch_wants(watch_of(c->net), WATCH_CONNEVENTS))
+		return;
+	struct watch_conn told = watched(c, host);
+	watch_conn_close(watch_of(c->net), &told, reason);
+}
+
+/* ---- a connection --------------------------------------------------------------- */
+
+static void conn_close(struct conn *c, const char *reason)
 {
 	struct net *net = c->net;
 
@@ -67,6 +110,7 @@ static void conn_close(struct conn *c)
 	net_list_remove(&c->all);
 	net_list_remove(&c->queue);
 	node_session_close(net->node, c->session);
+	tell_closed(c, reason);
 	close(c->fd);
 	free(c);
 	assert(net->conn_count > 0);
@@ -84,7 +128,7 @@ static bool conn_wait(struct conn *c, short what)
 	if (what) {
 		event_assign(&c->event, c->net->base, c->fd, (short)(what | EV_PERSIST), on_event, c);
 		if (event_add(&c->event, NULL) < 0) {
-			conn_close(c);
+			conn_close(c, reason_error);
 			return false;
 		}
 	}
@@ -141,7 +185,7 @@ static void conn_advance(struct conn *c)
 
 	conn_queue(c, NULL);
 	if (result == SEND_DEAD || !session_settle(c->session)) { /* [P3] */
-		conn_close(c);
+		conn_close(c, reason_error);
 		return;
 	}
 	if (result == SEND_STUCK) { /* [P1] */
@@ -158,11 +202,12 @@ static void conn_advance(struct conn *c)
 			conn_queue(c, &c->net->yielded);
 		break;
 	case SESSION_HOLD: /* still armed: most holds end before anything comes */
+	case SESSION_WATCH: /* to see its end */
 		if (conn_wait(c, EV_READ))
 			conn_queue(c, &c->net->held);
 		break;
 	case SESSION_CLOSE:
-		conn_close(c);
+		conn_close(c, session_has_failed(c->session) ? reason_error : reason_normal);
 		break;
 	}
 }
@@ -180,7 +225,7 @@ static void conn_receive(struct conn *c)
 	if (got < 0 && (errno == EINTR || net_would_block(errno)))
 		return;
 	if (got <= 0) {
-		conn_close(c);
+		conn_close(c, got == 0 ? reason_normal : reason_error);
 		return;
 	}
 	c->active_ms = c->net->now.mono_ms;
@@ -203,13 +248,13 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
 	net_turn(c->net);
 	if (what & EV_WRITE)
 		conn_advance(c);
-	else if (net_list_empty(&c->queue))
+	else if (net_list_empty(&c->queue) || session_state(c->session) == SESSION_WATCH)
 		conn_receive(c);
 	else if (session_state(c->session) == SESSION_HOLD)
 		conn_wait(c, 0); /* not now: conn_advance() listens again */
 }
 
-void net_conn_open(struct net *net, int fd)
+void net_conn_open(struct net *net, int fd, const struct net_addr *peer)
 {
 	struct conn *c = calloc(1, sizeof(*c));
 	struct session *session = c ? node_session_open(net->node) : NULL;
@@ -221,9 +266,12 @@ void net_conn_open(struct net *net, int fd)
 		return;
 	}
 	*c = (struct conn){.net = net, .session = session, .fd = fd, .active_ms = net->now.mono_ms};
+	net_addr_client(peer, &c->client);
+	session_set_id(session, fd);
 	net_list_init(&c->queue);
 	net_list_append(&net->conns, &c->all);
 	net->conn_count++;
+	tell_opened(c);
 	log_printf(net->log, LOG_DEBUG, "<%d new auto-negotiating client connection", fd);
 	conn_wait(c, EV_READ);
 }
@@ -246,6 +294,15 @@ void net_conns_resume(struct net *net, size_t count)
 	}
 }
 
+/* Whether the node has given it something to do or to send. */
+static bool conn_has_news(const struct conn *c)
+{
+	enum session_state state = session_state(c->session);
+	struct iovec iov;
+
+	return state == SESSION_WATCH ? session_output(c->session, &iov, 1) > 0 : state != SESSION_HOLD;
+}
+
 void net_conns_unhold(struct net *net)
 {
 	struct net_list *l = net->held.next;
@@ -253,7 +310,7 @@ void net_conns_unhold(struct net *net)
 	while (l != &net->held) {
 		struct conn *c = NET_LIST_ENTRY(l, struct conn, queue);
 		l = l->next;
-		if (session_state(c->session) != SESSION_HOLD)
+		if (conn_has_news(c))
 			conn_advance(c);
 	}
 }
@@ -263,7 +320,7 @@ void net_conns_close_all(struct net *net)
 	while (!net_list_empty(&net->conns)) {
 		struct conn *c = NET_LIST_ENTRY(net->conns.next, struct conn, all);
 		conn_send(c); /* what it was answered should arrive */
-		conn_close(c);
+		conn_close(c, reason_shutdown);
 	}
 }
 
@@ -283,7 +340,7 @@ void net_conns_close_finished(struct net *net)
 		struct conn *c = NET_LIST_ENTRY(l, struct conn, all);
 		l = l->next;
 		if (session_is_idle(c->session) && !conn_has_input(c))
-			conn_close(c);
+			conn_close(c, reason_shutdown);
 	}
 }
 
@@ -310,7 +367,7 @@ void net_conns_close_idle(evutil_socket_t fd, short what, void *arg)
 		if (!conn_is_idle(c))
 			continue;
 		node_engine(net->node)->stats->idle_kicks++;
-		conn_close(c);
+		conn_close(c, reason_idle);
 	}
 }
 

@@ -70,6 +70,13 @@ struct net_addr {
 	socklen_t len;
 };
 
+/* The address of a client, kept small: there are many clients. */
+struct net_client {
+	uint8_t ip[16]; /* an IPv4 address takes 4 */
+	uint16_t port;
+	sa_family_t family;
+};
+
 /* A bound socket; it listens from net_listener_open() on. */
 struct net_listener {
 	struct net *net;
@@ -116,7 +123,7 @@ struct net {
 
 	struct net_list conns;   /* every client connection */
 	struct net_list yielded; /* those with input left from an earlier turn */
-	struct net_list held;    /* those that wait for the node */
+	struct net_list held;    /* those that wait for the node, or watch */
 	size_t conn_count;
 
 	struct net_link *link; /* NULL: no replication */
@@ -148,6 +155,9 @@ bool net_addr_is_any(const struct net_addr *addr);
 bool net_addr_is_loopback(const struct net_addr *addr);
 /* Whatever the ports; all of loopback is one host. */
 bool net_addr_same_host(const struct net_addr *a, const struct net_addr *b);
+void net_addr_client(const struct net_addr *addr, struct net_client *out);
+/* The IP address alone, or "unix". */
+void net_client_text(const struct net_client *client, char out[NET_ADDR_TEXT_BYTES]);
 bool net_addr_local(int fd, struct net_addr *out);
 bool net_addr_peer(int fd, struct net_addr *out);
 
@@ -169,10 +179,10 @@ void net_unix_socket_remove(struct net *net);
 void net_port_file_write(const struct net *net);
 
 /* net_conn.c */
-void net_conn_open(struct net *net, int fd);
+void net_conn_open(struct net *net, int fd, const struct net_addr *peer);
 void net_conns_resume(struct net *net, size_t count); /* the first of those that yielded */
 size_t net_conns_yielded(const struct net *net);
-void net_conns_unhold(struct net *net);
+void net_conns_unhold(struct net *net); /* those that the node has something for */
 void net_conns_close_all(struct net *net);
 void net_conns_close_finished(struct net *net); /* a graceful stop */
 void net_conns_close_idle(evutil_socket_t fd, short what, void *arg);

@@ -225,12 +225,13 @@ bool net_listen_bind_clients(struct net *net, char error[NET_ERROR_BYTES])
 
 /* --- accepting --------------------------------------------------------------------- */
 
-static int accept_one(int fd)
+static int accept_one(int fd, struct net_addr *peer)
 {
+	*peer = (struct net_addr){.len = sizeof(peer->u.storage)};
 #ifdef HAVE_ACCEPT4
-	return accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	return accept4(fd, &peer->u.sa, &peer->len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 #else
-	int taken = accept(fd, NULL, NULL);
+	int taken = accept(fd, &peer->u.sa, &peer->len);
 	if (taken >= 0) {
 		evutil_make_socket_nonblocking(taken);
 		evutil_make_socket_closeonexec(taken);
@@ -316,6 +317,7 @@ static void on_accept(evutil_socket_t listen_fd, short what, void *arg)
 {
 	struct net_listener *l = arg;
 	struct net *net = l->net;
+	struct net_addr peer;
 
 	(void)what;
 	net_turn(net);
@@ -325,7 +327,7 @@ static void on_accept(evutil_socket_t listen_fd, short what, void *arg)
 			accept_pause(net, false, 0);
 			return;
 		}
-		int fd = accept_one(listen_fd);
+		int fd = accept_one(listen_fd, &peer);
 		if (fd < 0) {
 			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
 				accept_pause(net, true, errno);
@@ -336,7 +338,7 @@ static void on_accept(evutil_socket_t listen_fd, short what, void *arg)
 		else if (l->link)
 			net_link_accepted(net, fd);
 		else
-			net_conn_open(net, fd);
+			net_conn_open(net, fd, &peer);
 	}
 }
 

@@ -8,6 +8,7 @@
  *     session -> command -> store -> items --items_emit()--> on_change()
  *                                                               |
  *                      repl_conn <- link <- repl_on_change() <--+
+ *                                  watchers <- watch_change() <--+
  *
  * Must not know: how bytes travel, what a command means, what a frame is.
  *
@@ -19,6 +20,7 @@
  */
 #include "compat.h"
 #include "command.h"
+#include "command_trace.h"
 #include "node.h"
 #include "util.h"
 
@@ -44,6 +46,8 @@ struct node {
 	struct hold_queue holds;
 	struct stats stats;
 	struct stats_class class_stats[SIZE_CLASSES_MAX];
+	struct watch watch;
+	struct stats_prefixes prefixes;
 	struct engine engine;
 	enum stop_mode stopping;
 	int64_t stop_deadline_ms;
@@ -60,8 +64,18 @@ static void on_change(void *ctx, const struct change *change)
 
 	if (n->repl)
 		repl_on_change(n->repl, change);
+	if (watch_wants(&n->watch, WATCH_EVICTIONS))
+		watch_change(&n->watch, n->items, change);
 	if (n->observer)
 		n->observer(n->observer_ctx, change);
+}
+
+static void on_page_moved(void *ctx, int from_class, int to_class, bool done)
+{
+	struct node *n = ctx;
+
+	if (watch_wants(&n->watch, WATCH_SYSEVENTS))
+		watch_page_moved(&n->watch, from_class, to_class, done);
 }
 
 static size_t tomb_budget(const struct settings *s)
@@ -108,11 +122,16 @@ static bool open_items(struct node *n, const uint8_t *entropy)
 	if (!n->items)
 		return false;
 	items_observe(n->items, on_change, n);
+	items_on_page_moved(n->items, on_page_moved, n);
 	return true;
 }
 
-static void wire_engine(struct node *n, const struct node_env *env, struct log *log)
+static void wire_engine(struct node *n, const struct node_env *env, struct log *log, const uint8_t *entropy)
 {
+	watch_init(&n->watch, &n->now, &n->stats, n->settings.watch_queue_bytes);
+	stats_prefixes_init(&n->prefixes, n->settings.stat_prefix_delimiter,
+	                    load_be64(entropy + ENTROPY_HASH_SEED));
+	n->prefixes.on = n->settings.stat_prefixes;
 	n->engine = (struct engine){
 	        .settings = &n->settings,
 	        .items = n->items,
@@ -122,10 +141,13 @@ static void wire_engine(struct node *n, const struct node_env *env, struct log *
 	        .class_stats = n->class_stats,
 	        .log = log,
 	        .env = env,
+	        .watch = &n->watch,
+	        .prefixes = &n->prefixes,
 	        .started_mono_ms = n->now.mono_ms,
 	        .started_wall_ms = n->now.wall_ms,
 	};
 	command_tune(&n->engine);
+	command_trace_set(&n->engine);
 }
 
 static void flat_stats(void *ctx, const struct stats_sink *sink)
@@ -161,6 +183,14 @@ static void on_news(void *ctx, enum repl_news news, uint64_t version)
 	}
 }
 
+static void on_event(void *ctx, const char *fields)
+{
+	struct node *n = ctx;
+
+	if (watch_wants(&n->watch, WATCH_REPLICATION))
+		watch_replication(&n->watch, fields);
+}
+
 static bool open_repl(struct node *n, struct log *log, const uint8_t *entropy)
 {
 	if (!n->settings.replicated)
@@ -170,6 +200,7 @@ static bool open_repl(struct node *n, struct log *log, const uint8_t *entropy)
 		return false;
 	hold_queue_init(&n->holds, n->settings.repl_ack_ms);
 	repl_on_news(n->repl, on_news, n);
+	repl_on_event(n->repl, on_event, n);
 	n->engine.repl = n;
 	n->engine.holds = n->settings.repl_ack_ms ? &n->holds : NULL;
 	n->engine.repl_stats_flat = flat_stats;
@@ -194,7 +225,7 @@ struct node *node_new(const struct settings *settings, const struct node_env *en
 		*error = "cannot reserve item memory";
 		goto fail;
 	}
-	wire_engine(n, env, log);
+	wire_engine(n, env, log, entropy);
 	n->shared = session_shared_new();
 	if (!n->shared || !open_repl(n, log, entropy))
 		goto fail;
@@ -217,6 +248,7 @@ void node_free(struct node *n)
 		session_shared_free(n->shared);
 	if (n->items)
 		items_free(n->items);
+	stats_prefixes_clear(&n->prefixes);
 	free(n);
 }
 
@@ -228,6 +260,7 @@ void node_set_now(struct node *n, const struct now *now)
 
 void node_turn_end(struct node *n)
 {
+	n->watch.news = false; /* the shell looks after watchers now */
 	if (n->repl)
 		repl_turn_end(n->repl);
 	if (n->engine.stop_requested != STOP_NONE && n->stopping == STOP_NONE)
@@ -254,6 +287,8 @@ int64_t node_next_due_ms(const struct node *n)
 {
 	int64_t due = items_next_due_ms(n->items);
 
+	if (n->watch.news)
+		return n->now.mono_ms;
 	if (n->repl && repl_next_due_ms(n->repl) < due)
 		due = repl_next_due_ms(n->repl);
 	if (n->engine.holds && hold_next_due_ms(n->engine.holds) < due)

@@ -10,7 +10,8 @@
  *
  * The shell's duties, each turn of its loop: node_set_now() once before the
  * first callback; bytes through session.h and replication.h; node_turn_end()
- * after the last; node_tick() when node_next_due_ms() has passed; reconcile
+ * after the last, and then a look at the sessions that wait (SESSION_HOLD,
+ * SESSION_WATCH); node_tick() when node_next_due_ms() has passed; reconcile
  * node_wants().
  *
  * Layer 5. Covered by: t/test_node.c, t/sim.

@@ -412,6 +412,7 @@ static void apply_begin(struct repl *r, const struct wire_frame *f)
 	v->walk_items = 0;
 	v->walk_ms = r->now->mono_ms;
 	v->walk_bytes = r->link->rx_bytes;
+	repl_event(r, NULL, "event=walk_begin way=in");
 	v->confirms = f->bits & WIRE_BEGIN_SWEEPS;
 	if (v->confirms) {
 		items_confirm_begin(r->items);
@@ -426,6 +427,8 @@ void repl_apply_synced(struct repl *r)
 	int64_t ms = r->now->mono_ms - v->walk_ms;
 
 	v->walking = v->confirms = false;
+	repl_event(r, NULL, "event=walk_end way=in result=complete items=%" PRIu64 " bytes=%" PRIu64 " ms=%" PRId64,
+		   v->walk_items, bytes, ms);
 	if (!r->self.waiting)
 		return;
 	r->self.waiting = false;

@@ -66,11 +66,13 @@ void repl_conn_junk(struct repl_conn *c, const char *error)
 		return;
 	}
 	repl_conn_close(c, false);
-	if (outgoing)
+	if (outgoing) {
 		repl_dial_failed(r, error);
-	else if (log_limit_pass(&r->logs.junk, r->now, &held_back))
+	} else if (log_limit_pass(&r->logs.junk, r->now, &held_back)) {
 		repl_notice(r, "closed %s: %s (%" PRIu64 " more since the last message)", c->addr, error,
 			    held_back);
+		repl_event(r, error, "event=malformed peer=%s", c->addr);
+	}
 }
 
 /* Whether two connections come from one host: their addresses up to the port. */

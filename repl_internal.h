@@ -289,6 +289,10 @@ struct repl {
 		void (*fn)(void *ctx, enum repl_news news, uint64_t version); /* NULL: nobody asks */
 		void *ctx;
 	} news;
+	struct {
+		void (*fn)(void *ctx, const char *fields);
+		void *ctx;
+	} events;
 };
 
 /* ---- replication.c ---------------------------------------------------------------- */
@@ -302,6 +306,9 @@ void repl_dial_failed(struct repl *r, const char *reason);
 /* This node leads from now on; the client ports open. why: for the log. */
 void repl_lead(struct repl *r, const char *why);
 void repl_notice(struct repl *r, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* What repl_on_event() has promised; fmt makes "event=... ...". reason: NULL, or text
+ * that becomes the last field. */
+void repl_event(struct repl *r, const char *reason, const char *fmt, ...) PRINTF_LIKE(3, 4);
 bool repl_listens(const struct repl *r);
 /* The link speaks repcached's lines. */
 static inline bool repl_is_text(const struct repl *r)
@@ -346,7 +353,9 @@ void repl_conn_resume(struct repl_conn *c);
 /* ---- repl_walk.c -------------------------------------------------------------------- */
 
 void repl_send_start(struct repl *r, uint64_t cut);
+void repl_send_broken(struct repl *r); /* the link will be lost: tell of the walk */
 void repl_send_stop(struct repl *r);
+const char *repl_walk_name(enum walk_cause cause);
 void repl_send_step(struct repl *r); /* a bounded piece of a walk */
 bool repl_send_can_step(const struct repl *r);
 void repl_put_marks(struct repl *r); /* ACK and MARK that are due */

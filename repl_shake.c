@@ -165,10 +165,13 @@ static void PRINTF_LIKE(2, 3) refuse(struct repl_conn *c, const char *fmt, ...)
 	bool outgoing = c->outgoing;
 	put_line(c, line, wire_refusal_encode(line, reason));
 	repl_conn_close(c, true);
-	if (outgoing)
+	if (outgoing) {
 		repl_dial_failed(r, reason);
-	else if (refusal_is_news(r, c->hello.node_id))
+	} else if (refusal_is_news(r, c->hello.node_id)) {
 		repl_notice(r, "refused %s (node %016" PRIx64 "): %s", c->addr, c->hello.node_id, reason);
+		repl_event(r, reason, "event=refused by=here peer=%s node=%016" PRIx64, c->addr,
+			   c->hello.node_id);
+	}
 }
 
 bool repl_clock_ahead(const struct repl *r, uint64_t version, char *text, size_t size)
@@ -416,10 +419,13 @@ static void heard_refusal(struct repl_conn *c, const char *text)
 	snprintf(reason, sizeof(reason), "refused by %s: %s", c->addr, text);
 	bool outgoing = c->outgoing;
 	repl_conn_close(c, false);
-	if (outgoing)
+	if (outgoing) {
 		repl_dial_failed(r, reason);
-	else if (refusal_is_news(r, c->hello.node_id))
+	} else if (refusal_is_news(r, c->hello.node_id)) {
 		repl_notice(r, "%s", reason);
+		repl_event(r, text, "event=refused by=peer peer=%s node=%016" PRIx64, c->addr,
+			   c->hello.node_id);
+	}
 }
 
 void repl_shake_line(struct repl_conn *c, enum wire_line line, const char *text)
@@ -527,12 +533,17 @@ static size_t body_bytes_max(const struct repl *r, const struct wire_hello *h)
 void repl_link_take(struct repl_conn *c)
 {
 	struct repl *r = c->repl;
+	enum repl_role role = c->outgoing ? REPL_SLAVE : REPL_MASTER;
+	const char *name = role == REPL_SLAVE ? "SLAVE" : "MASTER";
 
 	assert(!r->link && c->state < CONN_LINK);
 	close_others(r, c);
 	c->state = CONN_LINK;
 	r->link = c;
-	r->self.role = c->outgoing ? REPL_SLAVE : REPL_MASTER;
+	repl_event(r, NULL, "event=link_up role=%s peer=%s node=%016" PRIx64, name, c->addr, c->hello.node_id);
+	if (role != r->self.role)
+		repl_event(r, "the link is up", "event=role role=%s", name);
+	r->self.role = role;
 	r->dial = (struct repl_dial){.backoff_ms = REPL_RETRY_FIRST_MS};
 	r->counts.links++;
 }
@@ -574,12 +585,16 @@ void repl_link_lost(struct repl *r, const char *reason)
 	repl_apply_drop_value(c);
 	if (repl_is_text(r))
 		repl_legacy_lost(r);
+	repl_send_broken(r);
+	if (r->recv.walking)
+		repl_event(r, NULL, "event=walk_end way=in result=broken");
 	r->link = NULL;
 	repl_send_stop(r);
 	repl_tell(r, REPL_NEWS_DOWN, 0);
 	r->recv = (struct repl_recv){0};
 	r->dial.retry_ms = r->now->mono_ms + (int64_t)prng_below(&r->self.prng, REPL_RETRY_FIRST_MS);
 	repl_conn_close(c, false);
+	repl_event(r, reason, "event=link_down peer=%s node=%016" PRIx64, c->addr, c->hello.node_id);
 	if (c->speech == SPEECH_TEXT)
 		repl_notice(r, "link with %s (repcached) is lost: %s%s", c->addr, reason, end);
 	else

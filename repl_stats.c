@@ -118,21 +118,15 @@ static void count_pairs(const struct repl *r, const struct stats_sink *sink, con
 
 static void walk_pairs(const struct repl *r, const struct stats_sink *sink)
 {
-	static const char *const causes[WALK_CAUSE_COUNT] = {
-		[WALK_FIRST] = "first",
-		[WALK_CATCHUP] = "catchup",
-		[WALK_OVERLOAD] = "overload",
-		[WALK_LOST] = "lost",
-	};
 	for (int i = 0; i < WALK_CAUSE_COUNT; i++) {
 		char name[64];
-		snprintf(name, sizeof(name), "walks_%s", causes[i]);
+		snprintf(name, sizeof(name), "walks_%s", repl_walk_name((enum walk_cause)i));
 		stats_u64(sink, name, r->counts.walks[i].walks);
-		snprintf(name, sizeof(name), "walks_%s_items", causes[i]);
+		snprintf(name, sizeof(name), "walks_%s_items", repl_walk_name((enum walk_cause)i));
 		stats_u64(sink, name, r->counts.walks[i].items);
-		snprintf(name, sizeof(name), "walks_%s_bytes", causes[i]);
+		snprintf(name, sizeof(name), "walks_%s_bytes", repl_walk_name((enum walk_cause)i));
 		stats_u64(sink, name, r->counts.walks[i].bytes);
-		snprintf(name, sizeof(name), "walks_%s_ms", causes[i]);
+		snprintf(name, sizeof(name), "walks_%s_ms", repl_walk_name((enum walk_cause)i));
 		stats_u64(sink, name, r->counts.walks[i].ms);
 	}
 }

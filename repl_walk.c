@@ -276,9 +276,11 @@ void repl_send_overload(struct repl *r, uint64_t version)
 	r->send.overload = true;
 	r->send.gap = version - 1;
 	r->counts.overloads++;
-	if (log_limit_pass(&r->logs.overload, r->now, &held_back))
+	if (log_limit_pass(&r->logs.overload, r->now, &held_back)) {
 		repl_notice(r, "the peer does not keep up: %zu bytes wait, changes are collected",
 			    repl_out_len(link_out(r)));
+		repl_event(r, NULL, "event=overload bytes=%zu", repl_out_len(link_out(r)));
+	}
 }
 
 static bool put_if_room(struct repl *r, const struct item *i)
@@ -370,6 +372,26 @@ void repl_send_again(struct repl *r, const struct item *held, uint64_t version)
 
 /* ---- walks ----------------------------------------------------------------------- */
 
+const char *repl_walk_name(enum walk_cause cause)
+{
+	static const char *const names[WALK_CAUSE_COUNT] = {
+		[WALK_FIRST] = "first",
+		[WALK_CATCHUP] = "catchup",
+		[WALK_OVERLOAD] = "overload",
+		[WALK_LOST] = "lost",
+	};
+	return names[cause];
+}
+
+static void tell_walk_end(struct repl *r, const char *result)
+{
+	const struct repl_send *s = &r->send;
+
+	repl_event(r, NULL, "event=walk_end way=out cause=%s result=%s bytes=%" PRIu64 " ms=%" PRId64,
+		   repl_walk_name(s->cause), result, link_out(r)->appended - s->walk_pos,
+		   r->now->mono_ms - s->walk_ms);
+}
+
 static void begin_walk(struct repl *r, uint64_t cut, enum walk_cause cause)
 {
 	struct repl_send *s = &r->send;
@@ -385,6 +407,7 @@ static void begin_walk(struct repl *r, uint64_t cut, enum walk_cause cause)
 	s->walk_ms = r->now->mono_ms;
 	s->walk_pos = link_out(r)->appended;
 	r->counts.walks[s->cause].walks++;
+	repl_event(r, NULL, "event=walk_begin way=out cause=%s", repl_walk_name(s->cause));
 	if (repl_is_text(r)) {
 		r->marks.count = 0; /* it may begin below them */
 		put_flush(r);
@@ -485,6 +508,7 @@ static void end_walk(struct repl *r)
 	if (!s->sweeps && r->lost.unsent > s->cut && !repl_is_text(r)) {
 		/* Removals above the cut were lost while it ran: the peer must not be
 		 * told that it has everything beyond the cut. */
+		tell_walk_end(r, "again");
 		begin_walk(r, s->cut, WALK_LOST);
 		return;
 	}
@@ -505,6 +529,7 @@ static void end_walk(struct repl *r)
 	r->counts.walks[s->cause].bytes += bytes;
 	r->counts.walks[s->cause].ms += (uint64_t)ms;
 	log_walk(r, bytes, ms);
+	tell_walk_end(r, "complete");
 }
 
 bool repl_send_can_step(const struct repl *r)
@@ -607,6 +632,12 @@ void repl_send_start(struct repl *r, uint64_t cut)
 	r->send = (struct repl_send){.link_begin = r->hlc->last};
 	r->marks = (struct repl_marks){.ms = r->now->mono_ms, .acked_ms = r->now->mono_ms};
 	begin_walk(r, cut, cut ? WALK_CATCHUP : WALK_FIRST);
+}
+
+void repl_send_broken(struct repl *r)
+{
+	if (r->send.mode == SEND_WALK)
+		tell_walk_end(r, "broken");
 }
 
 void repl_send_stop(struct repl *r)

@@ -29,6 +29,7 @@
  */
 #include "compat.h"
 #include "repl_internal.h"
+#include "watch.h"
 
 void repl_notice(struct repl *r, const char *fmt, ...)
 {
@@ -39,6 +40,24 @@ void repl_notice(struct repl *r, const char *fmt, ...)
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
 	log_printf(r->logs.log, LOG_NOTICE, "replication: %s", text);
+}
+
+void repl_event(struct repl *r, const char *reason, const char *fmt, ...)
+{
+	char fields[WATCH_LINE_BYTES_MAX], text[3 * WIRE_REASON_BYTES_MAX + 1];
+	va_list args;
+
+	if (!r->events.fn)
+		return;
+	va_start(args, fmt);
+	int len = vsnprintf(fields, sizeof(fields), fmt, args);
+	va_end(args);
+	assert(len >= 0 && (size_t)len < sizeof(fields));
+	if (reason) {
+		watch_encode(text, reason, strnlen(reason, WIRE_REASON_BYTES_MAX));
+		snprintf(fields + len, sizeof(fields) - (size_t)len, " reason=%s", text);
+	}
+	r->events.fn(r->events.ctx, fields);
 }
 
 /* ---- life ------------------------------------------------------------------------- */
@@ -103,6 +122,12 @@ void repl_on_news(struct repl *r, void (*fn)(void *ctx, enum repl_news news, uin
 	r->news.ctx = ctx;
 }
 
+void repl_on_event(struct repl *r, void (*fn)(void *ctx, const char *fields), void *ctx)
+{
+	r->events.fn = fn;
+	r->events.ctx = ctx;
+}
+
 void repl_tell(struct repl *r, enum repl_news news, uint64_t version)
 {
 	if (r->news.fn)
@@ -148,6 +173,7 @@ void repl_lead(struct repl *r, const char *why)
 	r->self.role = REPL_MASTER;
 	r->self.waiting = false;
 	repl_notice(r, "this node is MASTER: %s", why);
+	repl_event(r, why, "event=role role=MASTER");
 	repl_reconcile(r);
 }
 
@@ -177,6 +203,7 @@ void repl_dial_failed(struct repl *r, const char *reason)
 		snprintf(d->said, sizeof(d->said), "%s", reason);
 		repl_notice(r, "no link with %s port %d: %s; trying on", r->settings->repl_peer,
 			    r->settings->repl_port, reason);
+		repl_event(r, reason, "event=no_link");
 	}
 	if (r->self.waiting && !r->link)
 		repl_lead(r, "no peer to copy from");
@@ -191,6 +218,7 @@ void repl_connect_failed(struct repl *r, const char *reason)
 void repl_listen_failed(struct repl *r, const char *reason)
 {
 	repl_notice(r, "cannot listen for a peer: %s; trying on", reason);
+	repl_event(r, reason, "event=cannot_listen");
 	r->self.listen_retry_ms = r->now->mono_ms + REPL_LISTEN_RETRY_MS;
 	repl_reconcile(r);
 }

@@ -78,6 +78,10 @@ enum repl_news {
 };
 void repl_on_news(struct repl *r, void (*fn)(void *ctx, enum repl_news news, uint64_t version), void *ctx);
 
+/* State changes as "event=<name> field=value ...": those of the log, and the
+ * beginning and end of walks. fields is valid during the call only. */
+void repl_on_event(struct repl *r, void (*fn)(void *ctx, const char *fields), void *ctx);
+
 /* The observer (change.h). */
 void repl_on_change(struct repl *r, const struct change *change);
 

@@ -109,9 +109,12 @@ struct session {
 	struct swallow swallow;
 	struct output out; /* what could not be sent at once */
 	struct hold hold;  /* output waits for the peer [S6] */
+	struct watcher *watcher; /* NULL unless it watches: then its lines are the output */
+	int64_t id;
 	enum pause pause;
 	enum spoken spoken;
 	bool closing;
+	bool failed;  /* and that is why it is closing */
 	bool running; /* inside session_input() or the like */
 };
 
@@ -144,6 +147,7 @@ static void claim_shared(struct session *s)
 {
 	assert(s->shared->owner == s || s->shared->out.waiting == 0); /* [S4] */
 	s->shared->owner = s;
+	s->engine->conn_id = s->id;
 }
 
 static void leave_shared(struct session *s)
@@ -162,6 +166,17 @@ static void leave_shared(struct session *s)
 static size_t output_waiting(const struct session *s)
 {
 	return s->out.waiting + (s->shared->owner == s ? s->shared->out.waiting : 0);
+}
+
+/* Lines of the watcher that were not sent. */
+static size_t lines_waiting(const struct session *s)
+{
+	return s->watcher ? buf_len(&s->watcher->lines) : 0;
+}
+
+static void fail(struct session *s)
+{
+	s->closing = s->failed = true;
 }
 
 /* What ran since the clock stood at `before` may have to be acknowledged by the
@@ -202,8 +217,12 @@ static void answer(struct session *s, struct reply *reply)
 	const struct buf *bytes = &reply->out->bytes;
 	size_t before = buf_len(bytes);
 
-	if (!reply->command->format->status(reply) || reply->close)
+	if (!reply->command->format->status(reply))
+		fail(s);
+	if (reply->close)
 		s->closing = true;
+	if (reply->watcher)
+		s->watcher = reply->watcher;
 	if (is_logged(s) && buf_len(bytes) > before)
 		log_line(s, '>', buf_head(bytes) + before, buf_len(bytes) - before);
 }
@@ -453,7 +472,7 @@ static bool run_parsed(struct session *s, struct parsed *parsed, const uint8_t *
 		return true;
 	}
 	case PARSE_FATAL:
-		s->closing = true;
+		fail(s);
 		return true;
 	case PARSE_MORE:
 		break; /* never in a batch */
@@ -513,7 +532,7 @@ static size_t process(struct session *s, const uint8_t *in, size_t len)
 	assert(!hold_is_waiting(&s->hold));
 	s->pause = PAUSE_NONE;
 	s->running = true;
-	while (done < len && !s->closing && s->pause == PAUSE_NONE) {
+	while (done < len && !s->closing && !s->watcher && s->pause == PAUSE_NONE) {
 		if (s->swallow.left > 0)
 			n = swallow_some(s, len - done);
 		else if (s->upload.active)
@@ -526,7 +545,7 @@ static size_t process(struct session *s, const uint8_t *in, size_t len)
 	}
 	s->running = false;
 	hold_changes(s, clock);
-	return s->closing ? len : done;
+	return s->closing || s->watcher ? len : done;
 }
 
 /* ---- input ------------------------------------------------------------------ */
@@ -547,23 +566,24 @@ void session_input(struct session *s, const uint8_t *data, size_t len)
 {
 	claim_shared(s);
 	s->engine->stats->bytes_read += len;
-	if (s->closing || len == 0)
+	if (s->closing || s->watcher || len == 0)
 		return;
 	if (hold_is_waiting(&s->hold)) { /* of a body that came in the same receive */
 		s->pause = PAUSE_TURN;
-		s->closing = !buf_append(&s->in, data, len);
+		if (!buf_append(&s->in, data, len))
+			fail(s);
 		return;
 	}
 	if (buf_len(&s->in) > 0) {
 		if (!buf_append(&s->in, data, len))
-			s->closing = true;
+			fail(s);
 		else if (s->pause == PAUSE_NONE)
 			process_own(s);
 		return;
 	}
 	size_t done = process(s, data, len);
 	if (done < len && !buf_append(&s->in, data + done, len - done))
-		s->closing = true;
+		fail(s);
 }
 
 void session_resume(struct session *s)
@@ -614,16 +634,24 @@ int session_output(struct session *s, struct iovec *iov, int iov_max)
 	int count = s->out.waiting > 0 ? output_iov(&s->out, iov, iov_max) : 0;
 	if (s->shared->owner == s && count < iov_max)
 		count += output_iov(&s->shared->out, iov + count, iov_max - count);
+	if (unlikely(lines_waiting(s) > 0) && count < iov_max)
+		iov[count++] = (struct iovec){buf_head(&s->watcher->lines), lines_waiting(s)};
 	return count;
 }
 
 bool session_sent(struct session *s, size_t len)
 {
+	size_t replies = output_waiting(s), all = replies + lines_waiting(s);
 	size_t own = len < s->out.waiting ? len : s->out.waiting;
-	size_t all = output_waiting(s);
+	bool left = len < all;
 
 	assert(len <= all);
 	s->engine->stats->bytes_written += len;
+	if (unlikely(len > replies)) {
+		watch_sent(s->engine->watch, s->watcher, len - replies);
+		left = lines_waiting(s) > 0; /* a line about skipped ones may be new */
+		len = replies;
+	}
 	if (own > 0) {
 		output_sent(&s->out, own);
 		if (s->out.waiting == 0)
@@ -631,7 +659,7 @@ bool session_sent(struct session *s, size_t len)
 	}
 	if (len > own)
 		output_sent(&s->shared->out, len - own);
-	return len < all;
+	return left;
 }
 
 bool session_settle(struct session *s)
@@ -644,7 +672,7 @@ bool session_settle(struct session *s)
 		moved = output_move(&s->out, &s->shared->out);
 	leave_shared(s);
 	if (!moved)
-		s->closing = true;
+		fail(s);
 	return moved;
 }
 
@@ -673,10 +701,22 @@ void session_free(struct session *s)
 		command_body_drop(s->engine, &s->upload.cmd);
 	if (s->engine->holds)
 		hold_cancel(s->engine->holds, &s->hold);
+	if (s->watcher)
+		command_watch_end(s->engine, s->watcher);
 	leave_shared(s);
 	output_release(&s->out);
 	buf_release(&s->in);
 	free(s);
+}
+
+void session_set_id(struct session *s, int64_t id)
+{
+	s->id = id;
+}
+
+bool session_has_failed(const struct session *s)
+{
+	return s->failed;
 }
 
 enum session_state session_state(const struct session *s)
@@ -687,6 +727,8 @@ enum session_state session_state(const struct session *s)
 		return SESSION_HOLD;
 	if (s->closing)
 		return SESSION_CLOSE;
+	if (s->watcher)
+		return SESSION_WATCH;
 	if (waiting > SESSION_OUTPUT_BYTES_MAX || (s->pause == PAUSE_FULL && waiting > 0))
 		return SESSION_FLUSH;
 	return s->pause == PAUSE_NONE ? SESSION_READ : SESSION_YIELD;
@@ -695,7 +737,7 @@ enum session_state session_state(const struct session *s)
 bool session_is_idle(const struct session *s)
 {
 	return !s->upload.active && s->swallow.left == 0 && buf_len(&s->in) == 0 && output_waiting(s) == 0 &&
-	       s->pause == PAUSE_NONE;
+	       lines_waiting(s) == 0 && s->pause == PAUSE_NONE;
 }
 
 enum hold_result session_hold_result(const struct session *s)
@@ -711,6 +753,8 @@ const char *session_state_name(const struct session *s)
 		return "conn_waiting";
 	if (s->closing)
 		return "conn_closing";
+	if (s->watcher)
+		return "conn_watch";
 	if (s->upload.active)
 		return "conn_nread";
 	if (s->swallow.left > 0)
@@ -722,5 +766,7 @@ const char *session_state_name(const struct session *s)
 
 size_t session_memory_bytes(const struct session *s)
 {
-	return sizeof(*s) + s->in.capacity + output_memory_bytes(&s->out);
+	size_t lines = s->watcher ? sizeof(*s->watcher) + s->watcher->lines.capacity : 0;
+
+	return sizeof(*s) + s->in.capacity + output_memory_bytes(&s->out) + lines;
 }

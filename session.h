@@ -34,6 +34,10 @@
  *  [S6] a reply to a change leaves after the wait for the peer's acknowledgement
  *       (engine.holds, contract section 8), and so does everything after it
  *
+ * A client that watches (watch.h) is answered OK and from then on gets lines when
+ * something happens, whatever it sends. session_output() has them; engine.watch
+ * says that there are new ones (node_next_due_ms() is now).
+ *
  * Layer 4. Covered by: t/test_session.c, t/test_proto_text.c, the simulator.
  */
 #ifndef SESSION_H
@@ -59,12 +63,15 @@ enum session_state {
 	SESSION_FLUSH, /* wants to send before it takes more input */
 	SESSION_YIELD, /* has unparsed input left: call session_resume() in a later turn */
 	SESSION_HOLD,  /* waits for something of the node; do not read */
+	SESSION_WATCH, /* throws its input away; gets output from the node at any time */
 	SESSION_CLOSE  /* close once session_output() is empty */
 };
 
 /* NULL: no memory. engine and shared are borrowed. */
 struct session *session_new(struct engine *engine, struct session_shared *shared);
 void session_free(struct session *s);
+/* What watchers know the client by: its descriptor. */
+void session_set_id(struct session *s, int64_t id);
 
 int session_body_iov(struct session *s, struct iovec *iov, int iov_max);
 void session_body_received(struct session *s, size_t len);
@@ -78,6 +85,8 @@ bool session_settle(struct session *s); /* false: no memory, close it */
 enum hold_result session_hold_result(const struct session *s);
 enum session_state session_state(const struct session *s);
 
+/* Whether it closes because of what the client sent, or for want of memory. */
+bool session_has_failed(const struct session *s);
 /* Whether it is between two commands with nothing to send: may be closed
  * gracefully or for idleness without loss. */
 bool session_is_idle(const struct session *s);

@@ -223,6 +223,7 @@ static bool take_delimiter(struct settings_parse *p, const char *arg)
 	if (!*arg)
 		return settings_fail(p, EXIT_BAD_VALUE, "No delimiter specified");
 	p->s->stat_prefix_delimiter = *arg;
+	p->s->stat_prefixes = true;
 	return true;
 }
 
@@ -328,7 +329,8 @@ static const struct row rows[] = {
         {'F', "disable-flush-all", NULL, "refuse the \"flush_all\" command", OFF(flush_enabled)},
         {OPT_DISABLE_DUMPING, "disable-dumping", NULL, "refuse commands that list keys",
          OFF(dump_enabled)},
-        {'D', NULL, "CHAR", "delimiter of key prefixes in statistics (default \":\")",
+        {'W', "disable-watch", NULL, "refuse the \"watch\" command", OFF(watch_enabled)},
+        {'D', NULL, "CHAR", "count keys by what stands before this (default \":\", off)",
          CALL(take_delimiter)},
         {'x', "replication-peer", "HOST", "replicate with the daemon on this host", CALL(take_peer)},
         {'X', "replication-port", "PORT", "port of the link, here and at the peer (default 11212)",
@@ -342,7 +344,6 @@ static const struct row rows[] = {
         {'S', "enable-sasl", NULL, NULL, NEED("This server is not built with SASL support.")},
         {'Y', "auth-file", "FILE", NULL, NEED("-Y: this server has no authentication")},
         {'e', "memory-file", "FILE", NULL, NEED("-e: this server cannot keep items across a restart")},
-        {'W', "disable-watch", NULL, NULL, NEED("-W: this server has no \"watch\" command to disable")},
         {'Z', "enable-ssl", NULL, NULL, NEED("This server is not built with TLS support.")},
         {'N', "napi-ids", "NUM", NULL, NEED("-N: this server uses one thread, NAPI ids choose none")},
 };
@@ -513,6 +514,8 @@ void settings_init(struct settings *s)
 	        .evict = true,
 	        .cas = true,
 	        .flush_enabled = true,
+	        .watch_enabled = true,
+	        .watch_queue_bytes = 256 << 10,
 	        .dump_enabled = true,
 	        .slab_reassign = true,
 	        .slab_automove = 1,

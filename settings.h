@@ -78,11 +78,14 @@ struct settings {
 	bool cas;                         /* !-C */
 	bool flush_enabled;               /* !-F */
 	bool shutdown_command;            /* -A */
+	bool watch_enabled;               /* !-W */
 	bool dump_enabled;                /* !-X without number (--disable-dumping) */
 	enum protocol_choice protocol;    /* -B */
 	int requests_per_event;           /* -R */
 	int idle_timeout_s;               /* -o idle_timeout, 0 off */
+	size_t watch_queue_bytes;         /* -o watcher_logbuf_size */
 	char stat_prefix_delimiter;       /* -D */
+	bool stat_prefixes;               /* -D was given: they are counted from the start */
 
 	/* replication: on when repl_peer or repl_port was given */
 	bool replicated;

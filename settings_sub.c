@@ -47,6 +47,8 @@ static const struct suboption suboptions[] = {
          "N: first size of the hash index is 2^N items (12..32)"},
         {"idle_timeout", SUB_INT, FIELD(idle_timeout_s), 0, 31536000, 1,
          "SECONDS: close clients idle for longer (default: never)"},
+        {"watcher_logbuf_size", SUB_SIZE, FIELD(watch_queue_bytes), 4, 1 << 20, 1 << 10,
+         "KiB: most lines kept for a slow \"watch\" (256)"},
         {"repl_buffer", SUB_SIZE, FIELD(repl_buffer_bytes), 1, 65536, 1 << 20,
          "MiB: most output waiting for a slow peer (default 64)"},
         {"repl_tombstones", SUB_SIZE, FIELD(repl_tombstones_bytes), 1, 1 << 30, 1 << 10,
@@ -77,7 +79,7 @@ static const char *const without_effect[] = {
         "tail_repair_time", "lru_crawler", "no_lru_crawler", "lru_crawler_sleep",
         "lru_crawler_tocrawl", "lru_maintainer", "no_lru_maintainer", "hot_lru_pct",
         "warm_lru_pct", "hot_max_factor", "warm_max_factor", "temporary_ttl", "track_sizes",
-        "watcher_logbuf_size", "worker_logbuf_size", "read_buf_mem_limit", "resp_obj_mem_limit",
+        "worker_logbuf_size", "read_buf_mem_limit", "resp_obj_mem_limit",
         "inline_ascii_resp", "no_inline_ascii_resp", "modern", "no_modern", "drop_privileges",
         "no_drop_privileges", "relaxed_privileges",
 };

@@ -50,7 +50,9 @@
 	X(listen_disabled_num)                                                              \
 	X(time_in_listen_disabled_us)                                                       \
 	X(conn_yields)                                                                      \
-	X(response_oom)
+	X(response_oom)                                                                     \
+	X(log_watcher_skipped)                                                              \
+	X(log_watcher_sent)
 
 struct stats {
 #define X(name) uint64_t name;

@@ -43,6 +43,8 @@ void fixture_init(struct fixture *f)
 	f->settings.slab_automove = 1;
 	f->settings.lru_crawler = true;
 	f->settings.tcp_port = 11211;
+	f->settings.watch_enabled = true;
+	f->settings.watch_queue_bytes = 16 << 10;
 	f->settings.stat_prefix_delimiter = ':';
 	f->settings.socket_mask = 0700;
 	f->now = (struct now){5000, FIXTURE_WALL_MS};
@@ -68,6 +70,8 @@ void fixture_open(struct fixture *f)
 	MUST(f->shared != NULL);
 	f->stats.accepting_conns = true;
 	f->store = (struct store){.items = f->items, .now = &f->now, .cas = f->settings.cas};
+	watch_init(&f->watch, &f->now, &f->stats, f->settings.watch_queue_bytes);
+	stats_prefixes_init(&f->prefixes, f->settings.stat_prefix_delimiter, 1);
 	f->engine = (struct engine){
 	        .settings = &f->settings,
 	        .items = f->items,
@@ -77,6 +81,8 @@ void fixture_open(struct fixture *f)
 	        .class_stats = f->class_stats,
 	        .log = &f->log,
 	        .env = &f->env,
+	        .watch = &f->watch,
+	        .prefixes = &f->prefixes,
 	        .started_mono_ms = f->now.mono_ms,
 	        .started_wall_ms = f->now.wall_ms,
 	};
@@ -91,6 +97,7 @@ void fixture_close(struct fixture *f)
 		ck_abort_msg("items_check: %s", wrong);
 	session_shared_free(f->shared);
 	items_free(f->items);
+	stats_prefixes_clear(&f->prefixes);
 }
 
 void fixture_advance(struct fixture *f, int64_t ms)
@@ -218,6 +225,7 @@ void client_drain(struct client *c)
 	for (int turn = 0; turn < TURNS_MAX; turn++) {
 		switch (session_state(c->session)) {
 		case SESSION_READ:
+		case SESSION_WATCH:
 			if (c->pace.lazy)
 				return;
 			take_all(c);

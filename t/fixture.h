@@ -33,6 +33,8 @@ struct fixture {
 	struct stats_class class_stats[SIZE_CLASSES_MAX];
 	struct log log;
 	struct node_env env;
+	struct watch watch;
+	struct stats_prefixes prefixes;
 	struct engine engine;
 	struct session_shared *shared;
 	struct store store;

@@ -282,7 +282,6 @@ static const struct {
         {"-U 11211", 64, "-U: this server has no UDP"},
         {"-Y /x", 64, "-Y: this server has no authentication"},
         {"-e /x", 64, "-e: this server cannot keep items"},
-        {"-W", 64, "-W: this server has no"},
         {"-N 1", 64, "-N: this server uses one thread"},
 };
 

@@ -265,16 +265,15 @@ static enum reply_status reply_of(enum store_result result, enum reply_status su
 	return REPLY_UNKNOWN;
 }
 
-static enum store_result commit(struct engine *e, const struct command *cmd)
+static enum store_result commit(struct engine *e, const struct command *cmd, struct store_write *write)
 {
 	struct store st = store_of(e);
-	struct store_write write = write_of(cmd);
 	struct command_trace trace;
 
 	if (!command_is_traced(e))
-		return store_commit(&st, &write);
+		return store_commit(&st, write);
 	command_trace_store_begin(&trace, e, &cmd->key, cmd->item);
-	enum store_result result = store_commit(&st, &write);
+	enum store_result result = store_commit(&st, write);
 	command_trace_store_end(&trace, e, result, command_row(cmd->id)->word);
 	return result;
 }
@@ -282,7 +281,8 @@ static enum store_result commit(struct engine *e, const struct command *cmd)
 void command_store(struct engine *e, const struct command *cmd, struct reply *reply)
 {
 	struct stats_class *of_class = class_of(e, cmd->item);
-	enum store_result result = commit(e, cmd);
+	struct store_write write = write_of(cmd);
+	enum store_result result = commit(e, cmd, &write);
 
 	e->stats->cmd_set++;
 	of_class->cmd_set++;

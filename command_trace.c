@@ -31,7 +31,8 @@ static struct watch_item told_item(const struct engine *e, const struct key *key
 	};
 }
 
-static void tell_lookup(struct engine *e, const struct key *key, const struct item *item, enum items_miss miss)
+static void tell_lookup(struct engine *e, const struct key *key, const struct item *item,
+			enum items_miss miss)
 {
 	static const char *const misses[] = {
 		[ITEMS_MISS_ABSENT] = "not_found",

@@ -191,7 +191,8 @@ struct memory_limit {
 
 struct observer {
 	change_observer *fn;
-	void *ctx;
+	items_page_moved *page_fn;
+	void *ctx, *page_ctx;
 	uint64_t seq;
 	bool in_emit;
 };
@@ -211,10 +212,6 @@ struct items {
 	struct items_config config;
 	struct tombs tombs;
 	struct tomb_policy policy;
-	struct {
-		items_page_moved *fn;
-		void *ctx;
-	} on_page_moved;
 	struct observer observer;
 	uint32_t *min_exptime; /* per page: no item in it expires before; EXPTIME_NONE */
 	struct page_note *notes;

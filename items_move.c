@@ -156,15 +156,15 @@ static bool page_left(const struct items *it, uint32_t page)
 
 void items_on_page_moved(struct items *it, items_page_moved *fn, void *ctx)
 {
-	it->on_page_moved.fn = fn;
-	it->on_page_moved.ctx = ctx;
+	it->observer.page_fn = fn;
+	it->observer.page_ctx = ctx;
 }
 
 static void report_move(struct items *it, int from, int to, bool done)
 {
 	it->counters.pages_moved += done;
-	if (it->on_page_moved.fn)
-		it->on_page_moved.fn(it->on_page_moved.ctx, from, to, done);
+	if (it->observer.page_fn)
+		it->observer.page_fn(it->observer.page_ctx, from, to, done);
 }
 
 /* ---- who gives ------------------------------------------------------------------------ */

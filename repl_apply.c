@@ -427,7 +427,8 @@ void repl_apply_synced(struct repl *r)
 	int64_t ms = r->now->mono_ms - v->walk_ms;
 
 	v->walking = v->confirms = false;
-	repl_event(r, NULL, "event=walk_end way=in result=complete items=%" PRIu64 " bytes=%" PRIu64 " ms=%" PRId64,
+	repl_event(r, NULL,
+		   "event=walk_end way=in result=complete items=%" PRIu64 " bytes=%" PRIu64 " ms=%" PRId64,
 		   v->walk_items, bytes, ms);
 	if (!r->self.waiting)
 		return;

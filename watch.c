@@ -211,14 +211,14 @@ void watch_change(struct watch *w, const struct items *items, const struct chang
 
 void watch_conn_new(struct watch *w, const struct watch_conn *conn)
 {
-	report(w, WATCH_CONNEVENTS, "conn_new", "rip=%s rport=%d transport=%s cfd=%" PRId64, conn->host, conn->port,
-	       conn->transport, conn->fd);
+	report(w, WATCH_CONNEVENTS, "conn_new", "rip=%s rport=%d transport=%s cfd=%" PRId64, conn->host,
+	       conn->port, conn->transport, conn->fd);
 }
 
 void watch_conn_close(struct watch *w, const struct watch_conn *conn, const char *reason)
 {
-	report(w, WATCH_CONNEVENTS, "conn_close", "rip=%s rport=%d transport=%s reason=%s cfd=%" PRId64, conn->host,
-	       conn->port, conn->transport, reason, conn->fd);
+	report(w, WATCH_CONNEVENTS, "conn_close", "rip=%s rport=%d transport=%s reason=%s cfd=%" PRId64,
+	       conn->host, conn->port, conn->transport, reason, conn->fd);
 }
 
 void watch_page_moved(struct watch *w, int from_class, int to_class, bool done)

@@ -479,9 +479,11 @@ void repl_leave_peer(struct repl *r)
 		uint64_t settled = p->acked > p->received_max ? p->acked : p->received_max;
 		if (settled > lost->former)
 			lost->former = settled;
-		if (lost->former > lost->below)
+		/* Below the barrier nothing exists that could be doubted. */
+		bool matters = lost->former > items_flush_state(r->items)->barrier;
+		if (matters && lost->former > lost->below)
 			lost->below = lost->former;
-		if (lost->former > lost->unsent)
+		if (matters && lost->former > lost->unsent)
 			lost->unsent = lost->former;
 		/* A version of its own: what any peer has seen so far is below it. */
 		since = hlc_next(r->hlc, r->now->wall_ms);

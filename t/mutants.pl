@@ -1,13 +1,14 @@
 #!/usr/bin/perl
 # Is the simulator awake? Breaks one rule of the contract after the other in a
-# copy of the source (t/mutants.list) and expects seeds of an ordinary run to
-# fail. A rule whose breaking nobody notices needs a better workload.
+# copy of the source (t/mutants.list) and expects one of the seeds of an ordinary
+# run to fail. A rule whose breaking nobody notices needs a better workload.
 #
 #   make mutants                      all of them
 #   make mutants MUTANTS="NACK RULE3" some
 #
-# Called in the build directory: mutants.pl SRCDIR SECONDS [NAME ...]; CC, CFLAGS
-# and CPPFLAGS come from the environment.
+# Called in the build directory: mutants.pl SRCDIR SEEDS [NAME ...]. Seeds are
+# counted, not seconds, so that a slow machine finds the same. CC, CFLAGS and
+# CPPFLAGS come from the environment. Exit status: 0 all were found.
 
 use strict;
 use warnings;
@@ -15,8 +16,8 @@ use warnings;
 use Cwd qw(abs_path);
 use File::Temp qw(tempdir);
 
-my ($top, $seconds, @only) = @ARGV;
-die "usage: mutants.pl SRCDIR SECONDS [NAME ...]\n" if !defined $seconds;
+my ($top, $seeds, @only) = @ARGV;
+die "usage: mutants.pl SRCDIR SEEDS [NAME ...]\n" if !defined $seeds;
 $top = abs_path($top);
 my $cc = $ENV{CC} || 'cc';
 my $flags = join ' ', map { $ENV{$_} || '' } qw(CPPFLAGS CFLAGS);
@@ -32,14 +33,17 @@ sub slurp
 	return scalar <$f>;
 }
 
+# One mutant is one change of a source, or several ("== +" goes on with the same).
 sub read_list
 {
 	my @list;
 	for (split /^/, slurp("$top/t/mutants.list")) {
-		if (/^== (\S+) (\S+) (.*)/) {
-			push @list, { name => $1, file => $2, rule => $3, old => '', new => '' };
+		if (/^== \+ (\S+)/) {
+			push @{ $list[-1]{edits} }, { file => $1, old => '', new => '' };
+		} elsif (/^== (\S+) (\S+) (.*)/) {
+			push @list, { name => $1, rule => $3, edits => [{ file => $2, old => '', new => '' }] };
 		} elsif (/^([-+])(.*\n)/) {
-			$list[-1]{ $1 eq '-' ? 'old' : 'new' } .= $2;
+			$list[-1]{edits}[-1]{ $1 eq '-' ? 'old' : 'new' } .= $2;
 		}
 	}
 	return @list;
@@ -48,44 +52,66 @@ sub read_list
 # The text without the line end after it: a change may end within a line.
 sub chopped { my ($text) = @_; $text =~ s/\n\z//; return $text }
 
-# Build the simulator with one changed source in the place of the archive's.
+# The changed sources of a mutant, or what is wrong with its text.
+sub changed
+{
+	my ($m) = @_;
+	my %source;
+	for my $e (@{ $m->{edits} }) {
+		$source{ $e->{file} } //= slurp("$top/$e->{file}");
+		my ($old, $new) = (chopped($e->{old}), chopped($e->{new}));
+		my $count = () = $source{ $e->{file} } =~ /\Q$old\E/g;
+		return "its text occurs $count times in $e->{file}" if $count != 1;
+		$source{ $e->{file} } =~ s/\Q$old\E/$new/;
+	}
+	return (undef, %source);
+}
+
+# Build the simulator with the changed sources in the place of the archive's.
 sub build
 {
 	my ($m) = @_;
-	my $source = slurp("$top/$m->{file}");
-	my ($old, $new) = (chopped($m->{old}), chopped($m->{new}));
-	my $count = () = $source =~ /\Q$old\E/g;
-	return "its text occurs $count times in $m->{file}" if $count != 1;
-	$source =~ s/\Q$old\E/$new/;
-	open my $f, '>', "$tmp/$m->{file}" or die $!;
-	print $f $source;
-	close $f or die $!;
-	my $compile = "$cc -DHAVE_CONFIG_H -I. -I$top $flags -w -c $tmp/$m->{file} -o $tmp/m.o";
-	return 'it does not compile' if system($compile) != 0;
+	my ($error, %source) = changed($m);
+	return $error if $error;
+	my @objects;
+	for my $file (sort keys %source) {
+		my $object = "$tmp/" . $file =~ s/\.c$/.o/r;
+		open(my $f, '>', "$tmp/$file") or die "$tmp/$file: $!\n";
+		print $f $source{$file};
+		close($f) or die "$tmp/$file: $!\n";
+		my $compile = "$cc -DHAVE_CONFIG_H -I. -I$top $flags -w -c $tmp/$file -o $object";
+		return 'it does not compile' if system($compile) != 0;
+		push @objects, $object;
+	}
 	my $libs = $ENV{LIBS} || '';
-	return 'it does not link' if system("$cc $flags -o $tmp/sim @sim_objects $tmp/m.o libnode.a -lm $libs") != 0;
+	return 'it does not link'
+		if system("$cc $flags -o $tmp/sim @sim_objects @objects libnode.a -lm $libs") != 0;
 	return;
 }
 
-my @missed;
+$| = 1;
+my (@missed, @broken);
 my $found = 0;
 for my $m (read_list()) {
 	next if @only && !grep { $_ eq $m->{name} } @only;
 	my $error = build($m);
 	if ($error) {
-		printf "%-18s %s\n", $m->{name}, $error;
-		push @missed, $m->{name};
+		printf "%-16s BROKEN: %s\n", $m->{name}, $error;
+		push @broken, $m->{name};
 		next;
 	}
-	my $out = `$tmp/sim -s 1 -n 1000000 -t $seconds -k 1 -S 0 2>&1`;
+	my $out = `$tmp/sim -s 1 -n $seeds -k 1 -S 0 2>&1`;
 	my ($seed, $property) = $out =~ /^seed (\d+) FAILS (\w+)/m;
 	if (defined $seed) {
-		printf "%-18s %-9s seed %-6d %s\n", $m->{name}, $property, $seed, $m->{rule};
+		printf "%-16s %-7s seed %4d  %s\n", $m->{name}, $property, $seed, $m->{rule};
 		$found++;
 	} else {
-		printf "%-18s NOT FOUND in %d s   %s\n", $m->{name}, $seconds, $m->{rule};
+		printf "%-16s NOT FOUND          %s\n", $m->{name}, $m->{rule};
 		push @missed, $m->{name};
 	}
 }
-printf "%d passed, %d failed\n", $found, scalar @missed;
-exit @missed ? 1 : 0;
+die "mutants: no such mutant\n" if !$found && !@missed && !@broken;
+print "not found: @missed\n" if @missed;
+print "cannot be tried, mend t/mutants.list: @broken\n" if @broken;
+printf "mutants: %d passed, %d failed, by the seeds 1 to %d\n", $found, @missed + @broken, $seeds;
+exit(@missed + @broken ? 1 : 0);

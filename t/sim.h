@@ -13,6 +13,7 @@
  *   sim_clients.c  sessions: commands in, replies out
  *   sim_reply.c    replies read back and judged
  *   sim_check.c    the oracle: ghosts, and the properties P1..P9
+ *   sim_drops.c    the oracle of what goes away: reasons, tombstones, SWEEP
  *   sim_shrink.c   runs in a child process; removes operations while it fails
  *   sim_main.c     options, seeds, the coverage table
  *
@@ -128,7 +129,7 @@ const char *op_name(int type);
 	X(touch_by_walk) X(conflict_lost) X(conflict_won) X(stale_ignored)                   \
 	X(rule3_drop) X(not_storable) X(barrier_ignored) X(tomb_hides) X(touch_ignored)      \
 	X(echo_exempt) X(acked_writes_checked) X(quiet) X(held) X(held_acked) X(held_refused)       \
-	X(held_timeout) X(held_unlinked)
+	X(held_timeout) X(held_unlinked) X(sweep_judged) X(tomb_kept_checked) X(echo_waited)
 enum coverage {
 #define X(id) COV_##id,
 	SIM_COVERAGE_TABLE(X)
@@ -154,6 +155,7 @@ struct frame {
 	uint64_t version; /* FLUSH: barrier; BEGIN, SWEEP, MARK, ACK: theirs */
 	uint8_t bits;
 	size_t bytes;   /* whole frame */
+	uint64_t start; /* its offset in the stream (what leaves) */
 	uint64_t event; /* in which it was seen */
 };
 
@@ -168,8 +170,16 @@ struct pipe {
 	size_t off, len;
 	bool scheduled, fin;
 	int64_t stalled_until_us, deliver_at_us;
+	uint64_t taken; /* bytes that were ever put into it */
 	struct sniff out, in;
 };
+
+/* A walk of the sender, as the oracle knows it. */
+struct walk_begun {
+	uint64_t clock; /* of BEGIN */
+	uint64_t event; /* it began after this one; 0: not known */
+};
+#define SIM_BEGUN 64 /* walks of one direction whose SWEEP may be under way */
 
 struct wire {
 	bool used, lost; /* lost: nothing arrives any more, nobody knows */
@@ -182,6 +192,10 @@ struct wire {
 	/* what the sniffer knows of the direction from side i */
 	bool walking[2], synced[2];
 	uint32_t walks[2];
+	uint64_t hello_clock[2]; /* said by side i */
+	struct walk_begun begun[2][SIM_BEGUN];
+	unsigned begun_out[2], begun_in[2];
+	uint64_t empty_event[2]; /* when nothing waited to be sent */
 };
 
 /* ---- hosts ------------------------------------------------------------------- */
@@ -193,8 +207,13 @@ struct ghost {
 	struct state_order vis;  /* newest state shown here */
 	uint64_t gone_evicted;   /* newest version that was evicted, expired, or not storable */
 	uint64_t gone_bound;     /* newest version dropped by lost_below or SWEEP */
-	struct state_order made; /* newest state made here */
 	uint64_t own_stamp;      /* version drawn for the newest own change */
+	bool own;                /* that is what is held */
+	bool present;            /* an item or a tombstone is held ... */
+	uint64_t present_since;  /* ... all the time since this event */
+	struct state_order removed; /* newest removal or drop here */
+	uint32_t came_wire;      /* generation of the connection that brought what is held ... */
+	uint64_t came_taken;     /* ... and what had been put, or waited, to be sent on it then */
 	uint32_t source;         /* incarnation its value came from; 0: made here */
 	uint32_t touch_source;   /* ... its newest touch */
 	bool shadow;             /* by the observer's account something is held */
@@ -262,6 +281,14 @@ struct host {
 	struct ghost ghosts[SIM_KEYS];
 	uint64_t change_seq, client_changes, lost_below, lost_below_max, tombs_lost;
 	uint32_t peer_incarnation;
+	uint64_t node_id;
+	uint64_t acked;  /* by the present peer, at most */
+	uint64_t heard;  /* the highest version that was read */
+	uint64_t tombs_missing;
+	int sweeps_pending; /* read, and not accounted for; the last of them: */
+	uint64_t sweep_upto;
+	struct walk_begun walk, sweep_walk;
+	uint32_t sweep_from;
 	uint64_t mark_seen;   /* version of the last MARK that was read */
 	uint64_t refused_due;   /* the ACK at or above this must say `refused` */
 	uint64_t refused_event; /* in which one did */
@@ -383,6 +410,8 @@ bool net_reachable(struct sim *s, int a, int b);
 /* The wire on which both ends are open and which both know to be the link. */
 struct wire *net_link(struct sim *s);
 int net_open_wires(struct sim *s, int a, int b);
+/* What was put on a wire from `side`, or waits to be. */
+uint64_t net_taken(const struct wire *w, int side);
 bool net_wire_whole(struct sim *s, const struct wire *w);
 
 /* sim_sniff.c */
@@ -416,10 +445,23 @@ void check_quiet(struct sim *s, struct host *a, struct host *b);
 void check_frame_out(struct sim *s, struct wire *w, int side, const struct frame *f);
 void check_frame_in(struct sim *s, struct wire *w, int side, const struct frame *f);
 void check_link_gone(struct host *h, int wire);
-void check_hello(struct sim *s, struct wire *w, int side);
+void check_hello(struct sim *s, struct wire *w, int side, const struct wire_hello *hello);
 bool check_visible(const struct host *h, const struct item *i);
 uint64_t check_value_hash(const struct host *h, const struct item *i);
 bool check_value_known(struct sim *s, int key, uint64_t version, uint64_t hash);
+
+/* sim_drops.c */
+void drops_hello_out(struct host *h, const struct wire_hello *hello);
+void drops_hello_in(struct host *h, struct wire *w, int side, const struct wire_hello *hello);
+void drops_frame_out(struct host *h, struct wire *w, int side, const struct frame *f);
+void drops_frame_in(struct host *h, struct wire *w, int side, const struct frame *f);
+void drops_frame_settled(struct host *h, const struct wire *w, int side, const struct frame *f);
+void drops_link_gone(struct host *h);
+void drops_barrier(struct host *h);
+void drops_own_change(struct host *h, int key, uint64_t version);
+void drops_removed(struct host *h, int key, const struct change *c);
+void drops_look(struct host *h, int key, const struct item *state);
+void drops_check(struct host *h, uint64_t tombs_lost_now);
 
 /* sim_shrink.c */
 void run_here(const struct plan *plan, bool verbose, struct sim_result *out);

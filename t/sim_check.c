@@ -16,6 +16,8 @@
  *   P9      an ACK says more than is true
  *   R3      the observer's account and the store differ
  *
+ * What goes away, and for which reasons, is looked at in sim_drops.c.
+ *
  * Must not know: bytes, the network, how a frame is encoded.
  *
  * Invariants
@@ -117,6 +119,8 @@ void check_reset(struct host *h)
 	h->change_seq = h->client_changes = h->lost_below = h->lost_below_max = h->tombs_lost = 0;
 	h->peer_incarnation = 0;
 	h->peer_max = h->former_max = 0;
+	h->acked = h->heard = h->tombs_missing = 0;
+	h->sweeps_pending = 0;
 	h->mark_seen = h->refused_due = h->refused_event = 0;
 	h->greeted = h->had_peer = h->written_apart = false;
 	h->pending_count = 0;
@@ -229,8 +233,10 @@ static void on_remove(struct host *h, int key, const struct change *c)
 	struct ghost *g = &h->ghosts[key];
 	uint64_t before = c->before ? c->before->version : c->order.version;
 
+	drops_removed(h, key, c);
 	if (c->cause == CAUSE_CLIENT || c->cause == CAUSE_ADMIN) {
 		applied(g, c->order, true);
+		drops_own_change(h, key, c->own_version);
 		h->client_changes++;
 		g->own_stamp = c->own_version;
 		g->source = 0;
@@ -246,7 +252,24 @@ static void on_remove(struct host *h, int key, const struct change *c)
 		if (c->before)
 			cover_drop(h, c, c->before);
 	}
-	g->shadow = false;
+	g->shadow = g->own = g->present = false;
+}
+
+/* Where the connection to the daemon stands that brought a state just now: what
+ * leaves from here on was put there knowing of it. */
+static void note_coming(struct host *h, struct ghost *g, uint32_t from)
+{
+	g->came_wire = 0;
+	for (int i = 0; i < SIM_WIRES; i++) {
+		const struct wire *w = &h->sim->wires[i];
+		int side = w->host[0] == h->id ? 0 : 1;
+		if (!w->used || !w->conn[side] || w->host[side] != h->id || w->incarnation[1 - side] != from)
+			continue;
+		if (w->generation < g->came_wire)
+			continue;
+		g->came_wire = w->generation;
+		g->came_taken = net_taken(w, side);
+	}
 }
 
 static void on_state(struct host *h, int key, const struct change *c)
@@ -275,11 +298,14 @@ static void on_state(struct host *h, int key, const struct change *c)
 	g->shadow_order = c->order;
 	g->shadow_hash = check_value_hash(h, c->after);
 	value_note(h, key, c->order.version, g->shadow_hash);
-	if (!own)
+	g->own = own;
+	if (!own) {
+		note_coming(h, g, from);
 		return;
+	}
+	drops_own_change(h, key, c->own_version);
 	h->client_changes++;
 	g->own_stamp = c->own_version;
-	g->made = c->order;
 	if (c->kind == CHANGE_TOUCH) {
 		sim_cover(s, COV_touch);
 		if (link_walking(s, h))
@@ -326,7 +352,7 @@ void check_change(void *ctx, const struct change *c)
 
 /* ---- frames --------------------------------------------------------------------------------- */
 
-void check_hello(struct sim *s, struct wire *w, int side)
+void check_hello(struct sim *s, struct wire *w, int side, const struct wire_hello *hello)
 {
 	struct host *h = &s->hosts[w->host[1 - side]];
 
@@ -338,6 +364,7 @@ void check_hello(struct sim *s, struct wire *w, int side)
 	if (net_open_wires(s, h->id, from->id) > 1)
 		sim_cover(s, COV_halfopen_replaced);
 	h->greeted = true;
+	drops_hello_in(h, w, side, hello);
 }
 
 static void know_peer(struct sim *s, struct host *h, uint32_t incarnation)
@@ -347,7 +374,7 @@ static void know_peer(struct sim *s, struct host *h, uint32_t incarnation)
 		return;
 	if (h->peer_incarnation)
 		raise(&h->former_max, h->peer_max);
-	h->peer_max = 0;
+	h->peer_max = h->acked = 0;
 	h->peer_incarnation = incarnation;
 	(void)s;
 }
@@ -361,6 +388,7 @@ void check_frame_in(struct sim *s, struct wire *w, int side, const struct frame 
 		raise(&h->peer_max, f->order.version);
 	if (f->type == WIRE_ACK)
 		raise(&h->peer_max, f->version);
+	drops_frame_in(h, w, side, f);
 	if (h->pending_count == SIM_PENDING) {
 		sim_fail(s, "SIM", "too many frames wait for their effect");
 		return;
@@ -377,6 +405,7 @@ void check_link_gone(struct host *h, int wire)
 			h->pending[kept++] = h->pending[i];
 	h->pending_count = kept;
 	h->mark_seen = h->refused_due = h->refused_event = 0;
+	drops_link_gone(h);
 }
 
 /* What is not taken is said with the first ACK that may cover it. */
@@ -408,6 +437,7 @@ void check_frame_out(struct sim *s, struct wire *w, int side, const struct frame
 	know_peer(s, h, w->incarnation[1 - side]);
 	if (w == net_link(s))
 		s->frames[f->type != WIRE_MARK && f->type != WIRE_ACK]++;
+	drops_frame_out(h, w, side, f);
 	if (f->type == WIRE_ACK)
 		check_ack_out(s, h, f);
 	sim_trace_u64(s, (uint64_t)f->type << 56 ^ f->order.version ^ f->version);
@@ -418,8 +448,11 @@ void check_frame_out(struct sim *s, struct wire *w, int side, const struct frame
 	if (!g->shadow || source != w->incarnation[1 - side] || source == 0 ||
 	    state_order_cmp(&g->shadow_order, &f->order) != 0)
 		return;
-	if (state_order_cmp(&g->made, &f->order) == 0)
-		return; /* it waited here while it was evicted and came back */
+	if (w->generation == g->came_wire && f->start < g->came_taken) {
+		/* An own state that waited to be sent while it was evicted and came back. */
+		sim_cover(s, COV_echo_waited);
+		return;
+	}
 	uint64_t former = h->peer_incarnation == source ? h->former_max : UINT64_MAX;
 	if (f->order.version <= former)
 		sim_cover(s, COV_echo_exempt);
@@ -576,8 +609,11 @@ void check_acked_writes(struct host *h, const struct client *c)
 	}
 }
 
-static void settle_frame(struct host *h, const struct frame *f, uint32_t from)
+static void settle_frame(struct host *h, const struct wire *w, int side, const struct frame *f)
 {
+	uint32_t from = w->incarnation[1 - side];
+
+	drops_frame_settled(h, w, side, f);
 	if (f->type == WIRE_MARK)
 		h->mark_seen = f->version ? f->version : h->mark_seen;
 	else if (f->type == WIRE_ACK)
@@ -609,7 +645,7 @@ static void settle_pending(struct host *h)
 		if (!repl_conn_wants_read(w->conn[side]))
 			h->pending[kept++] = *p;
 		else
-			settle_frame(h, &p->frame, w->incarnation[1 - side]);
+			settle_frame(h, w, side, &p->frame);
 	}
 	h->pending_count = kept;
 }
@@ -663,6 +699,7 @@ static void forget_lost(struct host *h)
 {
 	const struct items_counters *c = items_counters(node_items(h->node));
 
+	drops_check(h, c->tombs_lost - h->tombs_lost);
 	if (c->tombs_lost == h->tombs_lost)
 		return;
 	h->tombs_lost = c->tombs_lost;
@@ -694,6 +731,7 @@ static void check_lost_below(struct host *h)
 		sim_say(h->sim, "      %c: lost_below=%" PRIu64, 'A' + h->id, lost);
 	}
 	h->lost_below = lost;
+	drops_barrier(h);
 	/* What is still to be accounted for was judged by any value since. */
 	if (h->pending_count == 0 || lost > h->lost_below_max)
 		h->lost_below_max = lost;
@@ -716,6 +754,7 @@ void check_host(struct host *h)
 	check_lost_below(h);
 	for (int k = 0; k < SIM_KEYS && !sim_failed(s); k++) {
 		const struct item *i = state_of(h, k);
+		drops_look(h, k, i);
 		check_shadow(h, k, i);
 		if (check_visible(h, i))
 			check_shown(h, k, i);

@@ -27,6 +27,7 @@
 #define CONNECT_TIMEOUT_US 3000000
 #define READ_HELD_RETRY_US 500
 #define OUTPUT_PIECES 64
+#define WAITING_PIECES 1024 /* all that waits */
 /* What may exceed repl_buffer: control frames, and in a walk the states of one
  * bucket of the index, large values by reference. */
 #define OUTPUT_SLACK_BYTES (64u << 10)
@@ -311,6 +312,7 @@ static void end_opens(struct sim *s, struct wire *w, int side)
 		return;
 	}
 	w->state[side] = END_OPEN;
+	w->empty_event[side] = s->event_count;
 	sim_cover(s, COV_links_opened);
 	if (other_way_exists(s, w))
 		sim_cover(s, COV_both_connected);
@@ -392,8 +394,10 @@ static bool send_once(struct sim *s, struct wire *w, int side)
 
 	if (s->quiescing && capacity < 65536)
 		capacity = 65536;
-	if (!total)
+	if (!total) {
+		w->empty_event[side] = s->event_count;
 		return false;
+	}
 	if (p->len - p->off >= capacity) {
 		sim_cover(s, COV_pipe_full);
 		return false;
@@ -558,6 +562,13 @@ void net_expel(struct sim *s)
 }
 
 /* ---- questions -------------------------------------------------------------------------------- */
+
+uint64_t net_taken(const struct wire *w, int side)
+{
+	struct iovec iov[WAITING_PIECES];
+
+	return w->pipe[side].taken + iov_total(iov, repl_conn_output(w->conn[side], iov, WAITING_PIECES));
+}
 
 bool net_wire_whole(struct sim *s, const struct wire *w)
 {

@@ -118,10 +118,10 @@ static void say_frame(struct sim *s, const struct wire *w, int side, bool arrivi
 }
 
 static void one_frame(struct sim *s, struct wire *w, int side, bool arriving, const struct wire_frame *wf,
-                      size_t bytes)
+                      size_t bytes, uint64_t start)
 {
 	struct frame f = {.type = wf->type, .key = -1, .order = wf->order, .version = wf->order.version,
-	                  .bits = wf->bits, .bytes = bytes, .event = s->event_count};
+	                  .bits = wf->bits, .bytes = bytes, .start = start, .event = s->event_count};
 
 	if (wf->key)
 		f.key = key_index(wf->key, wf->key_len);
@@ -152,7 +152,9 @@ static void one_line(struct sim *s, struct wire *w, int side, bool arriving, con
 	else if (line == WIRE_LINE_REFUSED && !arriving)
 		sim_cover(s, COV_third_refused);
 	else if (line == WIRE_LINE_HELLO && arriving)
-		check_hello(s, w, side);
+		check_hello(s, w, side, &hello);
+	else if (line == WIRE_LINE_HELLO)
+		drops_hello_out(&s->hosts[w->host[side]], &hello);
 	if (line == WIRE_LINE_REFUSED)
 		sim_say(s, "     %c%s REFUSED %s", 'A' + w->host[arriving ? 1 - side : side], arriving ? "<" : ">",
 		        reason);
@@ -176,6 +178,8 @@ void sniff_bytes(struct sim *s, struct wire *w, int side, bool arriving, const u
 	size_t off = 0;
 
 	sniff_append(n, data, len);
+	if (!arriving)
+		w->pipe[side].taken += len;
 	while (off < n->len && !sim_failed(s)) {
 		size_t unit = unit_len(n->data + off, n->len - off);
 		if (unit == 0 || n->len - off < unit)
@@ -191,7 +195,7 @@ void sniff_bytes(struct sim *s, struct wire *w, int side, bool arriving, const u
 			    head + f.value_len != unit)
 				sim_fail(s, "WIRE", "%c sent a bad frame: %s", 'A' + w->host[side], error);
 			else
-				one_frame(s, w, side, arriving, &f, unit);
+				one_frame(s, w, side, arriving, &f, unit, w->pipe[side].taken - (n->len - off));
 		}
 		off += unit;
 	}

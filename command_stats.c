@@ -239,8 +239,8 @@ static void settings_protocol(const struct engine *e, const struct stats_sink *s
 	stats_str(sink, "cas_enabled", yes_no(s->cas));
 	stats_i64(sink, "tcp_backlog", s->listen_backlog);
 	stats_str(sink, "binding_protocol", protocol_name(s->protocol));
-	stats_str(sink, "auth_enabled_sasl", "no");
-	stats_str(sink, "auth_enabled_ascii", "no");
+	stats_str(sink, "auth_enabled_sasl", yes_no(s->sasl));
+	stats_str(sink, "auth_enabled_ascii", s->auth_file[0] ? s->auth_file : "no");
 	stats_u64(sink, "item_size_max", s->item_bytes_max);
 	stats_str(sink, "maxconns_fast", yes_no(s->maxconns_fast));
 	stats_i64(sink, "hashpower_init", s->hash_power);

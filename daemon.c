@@ -34,8 +34,7 @@
 
 /* --- background -------------------------------------------------------------------- */
 
-/* A path that stays right after chdir. */
-static void absolute_path(char *out, size_t size, const char *path)
+void daemon_absolute_path(char *out, size_t size, const char *path)
 {
 	char directory[SETTINGS_PATH_MAX];
 	int len = -1;
@@ -51,7 +50,7 @@ static void absolute_path(char *out, size_t size, const char *path)
 void daemon_init(struct daemon *d, const struct settings *settings)
 {
 	*d = (struct daemon){.settings = settings, .parent_fd = -1};
-	absolute_path(d->pid_path, sizeof(d->pid_path), settings->pid_file);
+	daemon_absolute_path(d->pid_path, sizeof(d->pid_path), settings->pid_file);
 }
 
 /* The parent: until the child is ready (one byte) or gone (none). */

@@ -1,15 +1,17 @@
 /*
  * daemon.h - what a process does to become a server: background, identity,
- * limits, pid file; the file of the shared secret (daemon_secret.c).
+ * limits, pid file; the files of the shared secret (daemon_secret.c) and of those
+ * who may log in (daemon_auth.c).
  *
  * Must not know: sockets, libevent, the node.
  *
- * Layer 6. Covered by: t/options.t, t/security.t.
+ * Layer 6. Covered by: t/options.t, t/security.t, t/auth.t.
  */
 #ifndef DAEMON_H
 #define DAEMON_H
 
 #include "compat.h"
+#include "auth.h"
 #include "settings.h"
 
 #define DAEMON_ERROR_BYTES 256
@@ -31,6 +33,12 @@ enum daemon_side {
  * and error. First of all, as whoever started the process. */
 int daemon_read_secret(struct settings *s, char error[DAEMON_ERROR_BYTES]);
 
+/* Read the file of -Y; false: error. */
+bool daemon_read_logins(const char *path, struct auth_table *out, char error[DAEMON_ERROR_BYTES]);
+
+/* The same path, from the root: it stays right after chdir. "" when it is empty
+ * or too long. */
+void daemon_absolute_path(char *out, size_t size, const char *path);
 void daemon_init(struct daemon *d, const struct settings *settings);
 /* With -d: fork. The parent waits here until the child called daemon_started()
  * or ended, so that whatever goes wrong at start is seen in its exit code. */

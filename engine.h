@@ -10,6 +10,7 @@
 #define ENGINE_H
 
 #include "compat.h"
+#include "auth.h"
 #include "clock.h"
 #include "hold.h"
 #include "items.h"
@@ -70,6 +71,8 @@ struct engine {
 	struct stats_class *class_stats; /* [SIZE_CLASSES_MAX] */
 	struct log *log;
 	const struct node_env *env;
+	const struct auth_table *logins; /* who may log in by -Y; NULL: nobody */
+	const struct sasl_env *sasl;     /* NULL: no SASL */
 	/* more pairs for `stats` (flat fields) and `stats replication`; NULL when off */
 	void (*repl_stats_flat)(void *ctx, const struct stats_sink *sink);
 	void (*repl_stats)(void *ctx, const struct stats_sink *sink);

@@ -30,7 +30,12 @@ bool hmac_sha256(uint8_t out[HMAC_BYTES], const uint8_t *key, size_t key_len, co
 
 bool hmac_equal(const uint8_t a[HMAC_BYTES], const uint8_t b[HMAC_BYTES])
 {
-	return CRYPTO_memcmp(a, b, HMAC_BYTES) == 0;
+	return bytes_equal(a, b, HMAC_BYTES);
+}
+
+bool bytes_equal(const void *a, const void *b, size_t len)
+{
+	return CRYPTO_memcmp(a, b, len) == 0;
 }
 
 void hmac_wipe(void *data, size_t len)

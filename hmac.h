@@ -18,6 +18,7 @@
 bool hmac_sha256(uint8_t out[HMAC_BYTES], const uint8_t *key, size_t key_len, const void *data, size_t len);
 /* Takes the same time whatever the bytes are. */
 bool hmac_equal(const uint8_t a[HMAC_BYTES], const uint8_t b[HMAC_BYTES]);
+bool bytes_equal(const void *a, const void *b, size_t len);
 /* Overwrite what must not stay in memory; not optimised away. */
 void hmac_wipe(void *data, size_t len);
 

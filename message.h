@@ -76,6 +76,15 @@ static inline bool word_list_next(struct word_list *list, struct word *out)
 
 struct reply_format;
 
+/* Messages of a login: not operations on data, and the session's alone. */
+enum auth_message {
+	AUTH_NONE,
+	AUTH_LOGIN,      /* words: user, a blank, password */
+	AUTH_SASL_LIST,  /* of the mechanisms */
+	AUTH_SASL_BEGIN, /* key: the mechanism; words: what the client says first */
+	AUTH_SASL_STEP   /* words: what it says next */
+};
+
 struct command {
 	enum command_id id;
 	const struct reply_format *format; /* how its answer is printed: set by the codec */
@@ -90,6 +99,7 @@ struct command {
 	uint64_t compare;       /* CAS unique that the item must have, 0 any; `cas` has it in number */
 	bool creates;           /* incr, decr: make a key that is missing, with exptime */
 	uint64_t initial;       /* ... of this value */
+	enum auth_message auth; /* PARSE_AUTH */
 	uint8_t opcode;         /* binary: echoed in the answer, like opaque */
 	uint32_t opaque;
 	struct key key;         /* the first or only key; hash filled by command_prepare() */
@@ -130,7 +140,19 @@ struct command {
 	X(NO_MEMORY_STORING, "SERVER_ERROR out of memory storing object")                                    \
 	X(NO_MEMORY, "SERVER_ERROR out of memory")                                                           \
 	X(NO_MEMORY_WRITING, "SERVER_ERROR out of memory writing get response")                              \
+	REPLIES_AUTH(X)                                                                                      \
 	REPLIES_ADMIN(X)
+
+/* Of logins. */
+#define REPLIES_AUTH(X)                                                                                      \
+	X(UNAUTHENTICATED, "CLIENT_ERROR unauthenticated")                                                   \
+	X(LOGIN_TOO_LONG, "CLIENT_ERROR auth token too long")                                                \
+	X(LOGIN_BAD_END, "CLIENT_ERROR bad command line termination")                                        \
+	X(LOGIN_BAD_FORM, "CLIENT_ERROR bad authentication token format")                                    \
+	X(AUTH_FAILURE, "CLIENT_ERROR authentication failure")                                               \
+	X(AUTH_LIST, "")                                                                                     \
+	X(AUTH_CONTINUE, "")                                                                                 \
+	X(AUTHENTICATED, "")
 
 /* Of slabs, lru, lru_crawler and cache_memlimit. */
 #define REPLIES_ADMIN(X)                                                                                     \
@@ -191,6 +213,8 @@ struct reply {
 	uint64_t cas;          /* of the item that was stored or changed, if asked for; 0 unknown */
 	uint32_t hits;         /* values that were printed */
 	const char *text;      /* REPLY_VERSION */
+	const uint8_t *data;   /* REPLY_AUTH_LIST, REPLY_AUTH_CONTINUE */
+	size_t data_len;
 	bool close;            /* end the conversation after this */
 	bool more;             /* stopped in the middle: go on later, with `rest` or from `cursor` */
 	struct word_list rest; /* keys not answered yet */

@@ -148,6 +148,14 @@ static void stop(struct net *net, enum stop_mode mode)
 	node_stop(net->node, mode);
 }
 
+static void reload(struct net *net, int number)
+{
+	if (net->hooks->reload)
+		net->hooks->reload(net->hooks->ctx);
+	else
+		log_printf(net->log, LOG_NOTICE, "got signal %d: there is nothing to reload", number);
+}
+
 static void on_signal(evutil_socket_t number, short what, void *arg)
 {
 	struct net *net = arg;
@@ -155,7 +163,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 	(void)what;
 	net_turn(net);
 	if (number == SIGHUP) {
-		log_printf(net->log, LOG_NOTICE, "got signal %d: there is nothing to reload", (int)number);
+		reload(net, (int)number);
 	} else if (number == SIGUSR1) {
 		log_printf(net->log, LOG_NOTICE, "Gracefully stopping");
 		if (net->stop_mode == STOP_NONE)
@@ -256,6 +264,7 @@ static void close_all(struct net *net)
 int net_run(struct net *net, struct node *node, const struct net_hooks *hooks)
 {
 	net->node = node;
+	net->hooks = hooks;
 	net->now_is_read = false;
 	end_of_turn(net, hooks, 0);
 	net_port_file_write(net);

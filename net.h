@@ -31,6 +31,7 @@ const struct now *net_now(struct net *net);
 
 struct net_hooks {
 	void (*serving)(void *ctx); /* the client ports are open now */
+	void (*reload)(void *ctx);  /* SIGHUP; NULL: there is nothing to reload */
 	void (*started)(void *ctx); /* once: whatever opens at start is open */
 	void *ctx;
 };

@@ -106,6 +106,7 @@ struct net {
 	const struct settings *settings;
 	struct log *log;
 	struct node *node;
+	const struct net_hooks *hooks; /* of net_run() */
 	struct node_env env;
 	struct event_base *base;
 	uint8_t *recv_buf; /* NET_RECV_BYTES, shared by everything that receives */

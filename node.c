@@ -49,6 +49,7 @@ struct node {
 	struct watch watch;
 	struct stats_prefixes prefixes;
 	struct engine engine;
+	struct auth_table logins;
 	enum stop_mode stopping;
 	int64_t stop_deadline_ms;
 	change_observer *observer; /* the second one; tests */
@@ -249,6 +250,7 @@ void node_free(struct node *n)
 	if (n->items)
 		items_free(n->items);
 	stats_prefixes_clear(&n->prefixes);
+	auth_table_wipe(&n->logins);
 	free(n);
 }
 
@@ -332,6 +334,17 @@ void node_session_close(struct node *n, struct session *s)
 	assert(n->stats.curr_connections > 0);
 	n->stats.curr_connections--;
 	session_free(s);
+}
+
+void node_set_logins(struct node *n, const struct auth_table *table)
+{
+	n->logins = *table;
+	n->engine.logins = &n->logins;
+}
+
+void node_set_sasl(struct node *n, const struct sasl_env *sasl)
+{
+	n->engine.sasl = sasl;
 }
 
 void node_stop(struct node *n, enum stop_mode mode)

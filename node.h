@@ -51,6 +51,11 @@ struct node_wants node_wants(const struct node *n);
 struct session *node_session_open(struct node *n);
 void node_session_close(struct node *n, struct session *s);
 
+/* Who may log in by -Y; until then nobody may. Copied. */
+void node_set_logins(struct node *n, const struct auth_table *table);
+/* What -S asks; until then nobody may log in. Borrowed. */
+void node_set_sasl(struct node *n, const struct sasl_env *sasl);
+
 /* Begin to stop: client ports closed, link drained (contract U11). */
 void node_stop(struct node *n, enum stop_mode mode);
 

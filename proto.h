@@ -20,6 +20,7 @@
 
 enum parse_status {
 	PARSE_OK,   /* *out is a command */
+	PARSE_AUTH, /* *out is a message of a login: out->auth says which */
 	PARSE_MORE, /* not a whole command yet */
 	PARSE_BAD,  /* answer `error` (unless out->quiet), after `swallow` more bytes */
 	PARSE_FATAL /* close without a word */

@@ -28,6 +28,7 @@
 #define OP_QUIET_DONE (1u << 6)
 #define OP_SHOW_KEY (1u << 7)
 #define OP_HIDE_VALUE (1u << 8)
+#define OP_AUTH (1u << 9) /* a message of a login; its `command` is which */
 
 struct op {
 	uint8_t command;
@@ -71,6 +72,9 @@ static const struct op ops[UINT8_MAX + 1] = {
 	[BIN_VERSION] = OP(VERSION, 0, 0),
 	[BIN_QUIT] = OP(QUIT, 0, 0),
 	[BIN_QUITQ] = OP(QUIT, 0, OP_QUIET_DONE),
+	[BIN_SASL_LIST] = {AUTH_SASL_LIST, 0, OP_KNOWN | OP_AUTH},
+	[BIN_SASL_AUTH] = {AUTH_SASL_BEGIN, 0, OP_KNOWN | OP_AUTH | OP_STORE},
+	[BIN_SASL_STEP] = {AUTH_SASL_STEP, 0, OP_KNOWN | OP_AUTH | OP_STORE},
 };
 
 /* ---- packets to commands ---------------------------------------------------- */
@@ -114,6 +118,8 @@ static bool shape_is_right(const struct op *op, const struct packet *packet)
 				       : !(op->flags & OP_KEY);
 	bool value = value_len_of(packet) == 0 || (op->flags & OP_VALUE);
 
+	if ((op->flags & OP_AUTH) && value_len_of(packet) > PROTO_BIN_AUTH_BYTES_MAX)
+		return false;
 	return extras && key && value;
 }
 
@@ -183,6 +189,18 @@ static void decode_extras(struct command *out, const struct packet *packet, cons
 	}
 }
 
+/* The key is a mechanism; the value is what it is told. */
+static struct parse_result decode_auth(struct command *out, const struct op *op, const struct packet *packet,
+				       const uint8_t *body)
+{
+	const uint8_t *value = body + packet->key_len;
+
+	out->auth = (enum auth_message)op->command;
+	out->key = (struct key){.data = body, .len = (uint32_t)packet->key_len};
+	out->words = (struct word_list){value, body + packet->body_len};
+	return (struct parse_result){.status = PARSE_AUTH, .consumed = PROTO_BIN_HEADER_BYTES + packet->body_len};
+}
+
 static struct parse_result decode_body(struct command *out, const struct op *op, const struct packet *packet,
 				       const uint8_t *body)
 {
@@ -217,7 +235,7 @@ struct parse_result proto_bin_parse(const uint8_t *in, size_t len, struct comman
 	struct packet packet = read_header(in);
 	const struct op *op = &ops[packet.opcode];
 	*out = (struct command){
-		.id = op->flags & OP_KNOWN ? (enum command_id)op->command : CMD_NONE,
+		.id = (op->flags & (OP_KNOWN | OP_AUTH)) == OP_KNOWN ? (enum command_id)op->command : CMD_NONE,
 		.format = &proto_bin_format,
 		.quiet = op->flags & (OP_QUIET_MISS | OP_QUIET_DONE),
 		.with_cas = true,
@@ -228,16 +246,17 @@ struct parse_result proto_bin_parse(const uint8_t *in, size_t len, struct comman
 		return bad_and_close(REPLY_UNKNOWN);
 	if (packet.body_len > PROTO_BIN_BODY_BYTES_MAX)
 		return bad_and_close(REPLY_BAD_FORMAT);
-	if (out->id == CMD_NONE)
+	if (!(op->flags & OP_KNOWN))
 		return (struct parse_result){PARSE_BAD, REPLY_UNKNOWN, PROTO_BIN_HEADER_BYTES,
 					     packet.body_len, false};
 	if (!shape_is_right(op, &packet))
 		return bad_and_close(REPLY_BAD_FORMAT);
-	size_t head_len = PROTO_BIN_HEADER_BYTES + packet.extras_len + packet.key_len;
-	assert(head_len <= PROTO_BIN_HEAD_BYTES_MAX);
-	if (len < head_len)
+	bool auth = op->flags & OP_AUTH;
+	size_t head_len = PROTO_BIN_HEADER_BYTES + packet.body_len - (auth ? 0 : value_len_of(&packet));
+	if (len < head_len) /* [B2] */
 		return (struct parse_result){.status = PARSE_MORE};
-	return decode_body(out, op, &packet, in + PROTO_BIN_HEADER_BYTES);
+	return auth ? decode_auth(out, op, &packet, in + PROTO_BIN_HEADER_BYTES)
+		    : decode_body(out, op, &packet, in + PROTO_BIN_HEADER_BYTES);
 }
 
 /* ---- replies to packets ----------------------------------------------------- */
@@ -360,6 +379,10 @@ static enum bin_status status_of(const struct reply *reply)
 		[REPLY_NO_MEMORY_STORING] = {true, BIN_NO_MEMORY},
 		[REPLY_NO_MEMORY] = {true, BIN_NO_MEMORY},
 		[REPLY_NO_MEMORY_WRITING] = {true, BIN_NO_MEMORY},
+		[REPLY_AUTH_LIST] = {true, BIN_OK},
+		[REPLY_AUTHENTICATED] = {true, BIN_OK},
+		[REPLY_AUTH_CONTINUE] = {true, BIN_AUTH_CONTINUE},
+		[REPLY_AUTH_FAILURE] = {true, BIN_AUTH_FAILURE},
 	};
 
 	if (reply->status == REPLY_NOT_STORED)
@@ -397,7 +420,7 @@ static const char *text_of(enum bin_status status)
 }
 
 /* A miss that names its key says nothing else. */
-static bool print_failure(struct reply *reply, enum bin_status status)
+static bool print_other(struct reply *reply, enum bin_status status)
 {
 	const struct command *cmd = reply->command;
 	const char *text = text_of(status);
@@ -407,6 +430,10 @@ static bool print_failure(struct reply *reply, enum bin_status status)
 		head.key_len = cmd->key.len;
 		return print_packet(reply, head, cmd->key.data, NULL);
 	}
+	if (status == BIN_AUTH_CONTINUE) {
+		head.value_len = reply->data_len;
+		return print_packet(reply, head, NULL, reply->data);
+	}
 	head.value_len = strlen(text);
 	return print_packet(reply, head, NULL, text);
 }
@@ -414,6 +441,7 @@ static bool print_failure(struct reply *reply, enum bin_status status)
 static bool print_success(struct reply *reply)
 {
 	struct head head = {.status = BIN_OK, .cas = reply->cas};
+	static const char authenticated[] = "Authenticated";
 	uint8_t number[sizeof(uint64_t)];
 
 	switch (reply->status) {
@@ -424,6 +452,12 @@ static bool print_success(struct reply *reply)
 	case REPLY_VERSION:
 		head.value_len = strlen(reply->text);
 		return print_packet(reply, head, NULL, reply->text);
+	case REPLY_AUTHENTICATED:
+		head.value_len = strlen(authenticated);
+		return print_packet(reply, head, NULL, authenticated);
+	case REPLY_AUTH_LIST:
+		head.value_len = reply->data_len;
+		return print_packet(reply, head, NULL, reply->data);
 	default:
 		return print_packet(reply, head, NULL, NULL);
 	}
@@ -447,7 +481,7 @@ static bool print_status(struct reply *reply)
 	}
 	if ((status == BIN_OK && (flags & OP_QUIET_DONE)) || (status == BIN_NOT_FOUND && (flags & OP_QUIET_MISS)))
 		return true;
-	return status == BIN_OK ? print_success(reply) : print_failure(reply, status);
+	return status == BIN_OK ? print_success(reply) : print_other(reply, status);
 }
 
 const struct reply_format proto_bin_format = {

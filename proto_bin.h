@@ -19,7 +19,8 @@
  *
  * Invariants: those of proto.h, and
  *  [B1] a packet gives the same result in whatever pieces it arrives
- *  [B2] PARSE_MORE never waits for more than PROTO_BIN_HEAD_BYTES_MAX bytes
+ *  [B2] PARSE_MORE never waits for more than PROTO_BIN_HEAD_BYTES_MAX bytes,
+ *       and PROTO_BIN_AUTH_BYTES_MAX more of a login
  *
  * Layer 2. Covered by: t/test_proto_bin.c, t/binary.t.
  */
@@ -37,6 +38,8 @@
 #define PROTO_BIN_BODY_BYTES_MAX (UINT32_C(1) << 30)
 /* Header, extras and key: the most that is buffered of a packet. */
 #define PROTO_BIN_HEAD_BYTES_MAX (PROTO_BIN_HEADER_BYTES + 20 + KEY_BYTES_MAX)
+/* What a message of a login may say: the one kind of packet that is buffered whole. */
+#define PROTO_BIN_AUTH_BYTES_MAX 16384
 /* exptime of INCR and DECR: do not create the value. */
 #define PROTO_BIN_NOT_CREATED UINT32_MAX
 
@@ -71,6 +74,9 @@ enum bin_opcode {
 	BIN_TOUCH = 0x1c,
 	BIN_GAT = 0x1d,
 	BIN_GATQ = 0x1e,
+	BIN_SASL_LIST = 0x20,
+	BIN_SASL_AUTH = 0x21,
+	BIN_SASL_STEP = 0x22,
 	BIN_GATK = 0x23,
 	BIN_GATKQ = 0x24
 };

@@ -36,8 +36,10 @@
 #include "output.h"
 #include "proto.h"
 #include "proto_bin.h"
+#include "proto_login.h"
 #include "proto_text.h"
 #include "session.h"
+#include "session_auth.h"
 
 _Static_assert(SESSION_COPY_BYTES_MAX == OUTPUT_COPY_BYTES_MAX, "one limit, two layers");
 _Static_assert(SESSION_LINE_BYTES_MAX == PROTO_TEXT_LINE_BYTES_MAX, "one limit, two layers");
@@ -113,6 +115,7 @@ struct session {
 	int64_t id;
 	enum pause pause;
 	enum spoken spoken;
+	struct session_auth auth;
 	bool closing;
 	bool failed;  /* and that is why it is closing */
 	bool running; /* inside session_input() or the like */
@@ -207,9 +210,28 @@ static void log_line(const struct session *s, char way, const uint8_t *data, siz
 	log_printf(s->engine->log, LOG_DEBUG, "%c %.*s", way, (int)n, text);
 }
 
+/* A packet by its opcode, and never what a login says. */
+static void log_command(const struct session *s, const struct parsed *parsed, const uint8_t *line)
+{
+	if (parsed->result.status == PARSE_FATAL)
+		return; /* of no protocol */
+	if (s->spoken == SPOKEN_BINARY)
+		log_printf(s->engine->log, LOG_DEBUG, "< binary 0x%02x", parsed->cmd.opcode);
+	else
+		log_line(s, '<', line, parsed->result.consumed);
+}
+
 static bool is_logged(const struct session *s)
 {
 	return unlikely(s->engine->log->verbosity >= LOG_DEBUG);
+}
+
+static void log_answer(const struct session *s, const uint8_t *bytes, size_t len)
+{
+	if (s->spoken == SPOKEN_BINARY)
+		log_printf(s->engine->log, LOG_DEBUG, "> binary, %zu bytes", len);
+	else
+		log_line(s, '>', bytes, len);
 }
 
 static void answer(struct session *s, struct reply *reply)
@@ -224,7 +246,7 @@ static void answer(struct session *s, struct reply *reply)
 	if (reply->watcher)
 		s->watcher = reply->watcher;
 	if (is_logged(s) && buf_len(bytes) > before)
-		log_line(s, '>', buf_head(bytes) + before, buf_len(bytes) - before);
+		log_answer(s, buf_head(bytes) + before, buf_len(bytes) - before);
 }
 
 static void answer_error(struct session *s, enum reply_status error, const struct command *cmd, bool close)
@@ -354,11 +376,13 @@ static bool choose_protocol(struct session *s, uint8_t first)
 	return true;
 }
 
-static struct parse_result parse_one(enum spoken spoken, struct proto_text *text, const uint8_t *in,
+static struct parse_result parse_one(const struct session *s, struct proto_text *text, const uint8_t *in,
 				     size_t len, struct command *out)
 {
-	switch (spoken) {
+	switch (s->spoken) {
 	case SPOKEN_TEXT:
+		if (unlikely(s->auth.locked))
+			return proto_login_parse(in, len, out);
 		return proto_text_parse(text, in, len, out);
 	case SPOKEN_BINARY:
 		return proto_bin_parse(in, len, out);
@@ -386,7 +410,7 @@ static int parse_ahead(struct session *s, const uint8_t *in, size_t len, int max
 	assert(max > 0 && max <= COMMANDS_AHEAD);
 	while (count < max && len > 0) {
 		struct parsed *b = &s->shared->batch[count];
-		b->result = parse_one(s->spoken, &text, in, len, &b->cmd);
+		b->result = parse_one(s, &text, in, len, &b->cmd);
 		if (b->result.status == PARSE_MORE)
 			break;
 		count++;
@@ -449,12 +473,42 @@ static bool run_command(struct session *s, const struct command *cmd, const uint
 	return true;
 }
 
+static void run_auth(struct session *s, const struct command *cmd)
+{
+	struct reply reply = reply_to(s, cmd);
+
+	session_auth_run(&s->auth, s->engine, cmd, &reply);
+	answer(s, &reply);
+}
+
+/* Binary commands are parsed before their login is asked for. */
+static bool is_refused(const struct session *s, const struct parsed *parsed)
+{
+	if (likely(!s->auth.locked) || s->spoken != SPOKEN_BINARY)
+		return false;
+	switch (parsed->result.status) {
+	case PARSE_OK:
+		return !session_auth_exempts(parsed->cmd.id);
+	case PARSE_BAD:
+		return !parsed->result.close; /* else the answer to it is the end, too */
+	case PARSE_AUTH:
+	case PARSE_FATAL:
+	case PARSE_MORE:
+		break;
+	}
+	return false;
+}
+
 static bool run_parsed(struct session *s, struct parsed *parsed, const uint8_t *line)
 {
 	const struct parse_result *result = &parsed->result;
 
 	if (is_logged(s) && s->cursor == 0)
-		log_line(s, '<', line, result->consumed);
+		log_command(s, parsed, line);
+	if (is_refused(s, parsed)) {
+		answer_error(s, REPLY_AUTH_FAILURE, &parsed->cmd, true);
+		return true;
+	}
 	switch (result->status) {
 	case PARSE_OK:
 		if (command_row(parsed->cmd.id)->flags & CMD_BODY) {
@@ -471,6 +525,9 @@ static bool run_parsed(struct session *s, struct parsed *parsed, const uint8_t *
 		swallow_then_answer(s, &rest);
 		return true;
 	}
+	case PARSE_AUTH:
+		run_auth(s, &parsed->cmd);
+		return true;
 	case PARSE_FATAL:
 		fail(s);
 		return true;
@@ -689,6 +746,7 @@ struct session *session_new(struct engine *engine, struct session_shared *shared
 	shared->out.items = engine->items;
 	buf_init(&s->in, INPUT_BYTES_MAX);
 	output_init(&s->out, engine->items);
+	session_auth_init(&s->auth, engine);
 	return s;
 }
 
@@ -704,6 +762,7 @@ void session_free(struct session *s)
 	if (s->watcher)
 		command_watch_end(s->engine, s->watcher);
 	leave_shared(s);
+	session_auth_release(&s->auth, s->engine);
 	output_release(&s->out);
 	buf_release(&s->in);
 	free(s);

@@ -227,8 +227,27 @@ static bool take_delimiter(struct settings_parse *p, const char *arg)
 	return true;
 }
 
+static bool take_sasl(struct settings_parse *p, const char *arg)
+{
+	(void)arg;
+	if (!WITH_SASL)
+		return settings_fail(p, EXIT_BAD_USAGE, "This server is not built with SASL support.");
+	p->s->sasl = true;
+	return true;
+}
+
+static bool take_auth_file(struct settings_parse *p, const char *arg)
+{
+	if (!*arg)
+		return settings_fail(p, EXIT_BAD_USAGE, "-Y takes the file of those who may log in");
+	if (!settings_text(p->s->auth_file, sizeof(p->s->auth_file), arg))
+		return settings_fail(p, EXIT_BAD_VALUE, "-Y: the path is too long");
+	return true;
+}
+
 static bool take_protocol(struct settings_parse *p, const char *arg)
 {
+	p->protocol_given = true;
 	if (!strcmp(arg, "auto"))
 		p->s->protocol = PROTOCOL_AUTO;
 	else if (!strcmp(arg, "ascii"))
@@ -324,6 +343,9 @@ static const struct row rows[] = {
          NUMBER(listen_backlog, 0, INT_MAX, EXIT_BAD_VALUE, "Invalid listen backlog %s")},
         {'B', "protocol", "NAME", "auto, ascii or binary (default auto: by a client's\n"
                                  "first byte)", CALL(take_protocol)},
+        {'S', "enable-sasl", NULL, "clients must log in with SASL (binary protocol only)", CALL(take_sasl)},
+        {'Y', "auth-file", "FILE", "clients must log in as one of this file's user:password\n"
+                                   "(text protocol only); read again at SIGHUP", CALL(take_auth_file)},
         {'I', "max-item-size", "SIZE", "largest item, in bytes or with k or m (default 1m)",
          CALL(take_item_size)},
         {'F', "disable-flush-all", NULL, "refuse the \"flush_all\" command", OFF(flush_enabled)},
@@ -341,8 +363,6 @@ static const struct row rows[] = {
         {'L', "enable-largepages", NULL, NULL,
          NOTICE("-L: large pages are left to the kernel (transparent huge pages)")},
         {'U', "udp-port", "NUM", NULL, NEED("-U: this server has no UDP")},
-        {'S', "enable-sasl", NULL, NULL, NEED("This server is not built with SASL support.")},
-        {'Y', "auth-file", "FILE", NULL, NEED("-Y: this server has no authentication")},
         {'e', "memory-file", "FILE", NULL, NEED("-e: this server cannot keep items across a restart")},
         {'Z', "enable-ssl", NULL, NULL, NEED("This server is not built with TLS support.")},
         {'N', "napi-ids", "NUM", NULL, NEED("-N: this server uses one thread, NAPI ids choose none")},
@@ -465,6 +485,25 @@ static bool parse_words(struct settings_parse *p, int argc, char **argv)
 	return true;
 }
 
+/* Each way to log in belongs to one protocol. */
+static bool check_auth(struct settings_parse *p)
+{
+	struct settings *s = p->s;
+
+	if (s->sasl && s->auth_file[0])
+		return settings_fail(p, EXIT_BAD_USAGE, "-S and -Y exclude each other: one is for the binary, the "
+		                     "other for the text protocol");
+	if (s->sasl && p->protocol_given && s->protocol != PROTOCOL_BINARY)
+		return settings_fail(p, EXIT_BAD_USAGE, "-S works with the binary protocol only: leave out -B");
+	if (s->auth_file[0] && p->protocol_given && s->protocol != PROTOCOL_ASCII)
+		return settings_fail(p, EXIT_BAD_USAGE, "-Y works with the text protocol only: leave out -B");
+	if (s->sasl)
+		s->protocol = PROTOCOL_BINARY;
+	if (s->auth_file[0])
+		s->protocol = PROTOCOL_ASCII;
+	return true;
+}
+
 /* Rules about several options at once. */
 static bool check_together(struct settings_parse *p)
 {
@@ -486,7 +525,7 @@ static bool check_together(struct settings_parse *p)
 		s->repl_accept = s->repl_peer[0] && !s->repl_secret_file[0] ? REPL_ACCEPT_PEER : REPL_ACCEPT_ANY;
 	if (s->repl_tombstones_bytes > s->memory_bytes_max / 2)
 		return settings_fail(p, EXIT_BAD_USAGE, "repl_tombstones cannot be more than 1/2 of memory max.");
-	return true;
+	return check_auth(p);
 }
 
 struct settings_result settings_parse(struct settings *s, int argc, char **argv)

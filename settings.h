@@ -81,6 +81,8 @@ struct settings {
 	bool watch_enabled;               /* !-W */
 	bool dump_enabled;                /* !-X without number (--disable-dumping) */
 	enum protocol_choice protocol;    /* -B */
+	bool sasl;                        /* -S: SASL before anything else, by the binary protocol */
+	char auth_file[SETTINGS_PATH_MAX]; /* -Y: a login before anything else, by text; "" none */
 	int requests_per_event;           /* -R */
 	int idle_timeout_s;               /* -o idle_timeout, 0 off */
 	size_t watch_queue_bytes;         /* -o watcher_logbuf_size */

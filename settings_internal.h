@@ -19,6 +19,7 @@
 struct settings_parse {
 	struct settings *s;
 	struct settings_result *r;
+	bool protocol_given; /* by -B, not by default */
 };
 
 /* Record a failure (the first one counts); always returns false. */

@@ -73,7 +73,7 @@ refuses(['-I', '40m', '-m', '64'], 64, qr/Cannot set item size limit higher than
 refuses(['-m', '0'], 64, qr/memory/i);
 refuses(['-m', 'abc'], 64, qr/memory/i);
 refuses(['-B', 'morse'], 64, qr/Invalid value for binding protocol: morse/);
-refuses(['-S'], 64, qr/SASL/);
+refuses(['-S', '-B', 'ascii'], 64, qr/SASL|-S works with the binary protocol only/);
 refuses(['-Z'], 64, qr/TLS/);
 refuses(['-o', 'nonsense'], 1, qr/Illegal suboption "nonsense"/);
 refuses(['-o', 'idle_timeout'], 1, qr/Missing numeric argument for idle_timeout/);

@@ -79,6 +79,12 @@ static const struct parse_case cases[] = {
         {"10 k=nonsense", "BAD NOT_FOUND"},
         {"10 k=set", "BAD NOT_FOUND"},
         {"10 k=cachedump", "BAD NOT_FOUND"},
+        {"20", "AUTH 2 mechanism= said="},
+        {"21 k=PLAIN v=abc o=3", "AUTH 3 mechanism=PLAIN said=abc o=3"},
+        {"21 k=PLAIN", "AUTH 3 mechanism=PLAIN said="},
+        {"22 k=PLAIN v=abc", "AUTH 4 mechanism=PLAIN said=abc"},
+        {"21 v=abc", "BAD BAD_FORMAT close"},
+        {"21 k=PLAIN L=16390", "BAD BAD_FORMAT close"},
         /* unknown: exactly the body is skipped */
         {"1b x=00000001", "BAD UNKNOWN swallow=4"},
         {"30 k=abc v=de", "BAD UNKNOWN swallow=5"},
@@ -148,6 +154,10 @@ static void render(struct rendering *r, const struct parse_result *result, const
 	switch (result->status) {
 	case PARSE_OK:
 		render_command(r, cmd);
+		break;
+	case PARSE_AUTH:
+		add(r, "AUTH %d mechanism=%.*s said=%.*s", (int)cmd->auth, (int)cmd->key.len, (const char *)cmd->key.data,
+		    (int)(cmd->words.end - cmd->words.at), (const char *)cmd->words.at);
 		break;
 	case PARSE_BAD:
 		add(r, "BAD %s", reply_names[result->error]);
@@ -239,6 +249,7 @@ static const struct shape shapes[] = {
         {0x14, 0x14, 0, 0, 'y', 'n'},  {0x15, 0x16, 20, 20, 'y', 'n'}, {0x17, 0x17, 0, 0, 'n', 'n'},
         {0x18, 0x18, 0, 4, 'n', 'n'},  {0x19, 0x1a, 0, 0, 'y', 'm'},  {0x1c, 0x1e, 4, 4, 'y', 'n'},
         {0x23, 0x24, 4, 4, 'y', 'n'},
+        {0x20, 0x20, 0, 0, 'n', 'n'},  {0x21, 0x22, 0, 0, 'y', 'm'},
 };
 
 static const struct shape *shape_of(unsigned opcode)
@@ -254,6 +265,8 @@ static bool fits(const struct shape *s, size_t extras, size_t key, size_t value)
 	if ((int)extras != s->extras && (int)extras != s->extras_too)
 		return false;
 	if (key > 250 || (key > 0 && s->key == 'n') || (key == 0 && s->key == 'y'))
+		return false;
+	if (s->first == 0x21 && value > PROTO_BIN_AUTH_BYTES_MAX)
 		return false;
 	return value == 0 || s->value == 'm';
 }
@@ -277,10 +290,10 @@ static void check_header(unsigned opcode, size_t extras, size_t key, size_t body
 		wrong = r.status == PARSE_BAD && r.error == REPLY_UNKNOWN && !r.close && r.swallow == body ? NULL : "unknown";
 	else if (!fits(shape, extras, key, body - extras - key))
 		wrong = r.status == PARSE_BAD && r.error == REPLY_BAD_FORMAT && r.close ? NULL : "wrong shape";
-	else if (extras + key > 0)
+	else if (extras + key > 0 || (opcode == BIN_SASL_AUTH && body > 0))
 		wrong = r.status == PARSE_MORE ? NULL : "right, but not complete";
 	else
-		wrong = r.status == PARSE_OK ? NULL : "right";
+		wrong = r.status == (opcode == BIN_SASL_LIST ? PARSE_AUTH : PARSE_OK) ? NULL : "right";
 	if (wrong)
 		ck_abort_msg("opcode %02x extras %zu key %zu body %zu: %s", opcode, extras, key, body, wrong);
 }

@@ -257,6 +257,9 @@ static void render(struct rendering *r, const struct parse_result *result, const
 		if (cmd->with_cas)
 			add(r, " with_cas");
 		break;
+	case PARSE_AUTH:
+		add(r, "AUTH");
+		return;
 	case PARSE_BAD:
 		add(r, "BAD %s", reply_names[result->error]);
 		if (result->swallow)

@@ -156,6 +156,25 @@ START_TEST(replication_options)
 }
 END_TEST
 
+START_TEST(who_may_log_in)
+{
+	parse_ok("-B binary");
+	ck_assert_int_eq(s.protocol, PROTOCOL_BINARY);
+	parse_ok("-Y /etc/users");
+	ck_assert_str_eq(s.auth_file, "/etc/users");
+	ck_assert_int_eq(s.protocol, PROTOCOL_ASCII);
+	parse_ok("-B binary --auth-file=/etc/users --protocol=ascii");
+	ck_assert_int_eq(s.protocol, PROTOCOL_ASCII);
+	if (!WITH_SASL)
+		return;
+	parse_ok("--enable-sasl");
+	ck_assert(s.sasl);
+	ck_assert_int_eq(s.protocol, PROTOCOL_BINARY);
+	parse_ok("-B binary -S");
+	ck_assert_int_eq(s.protocol, PROTOCOL_BINARY);
+}
+END_TEST
+
 START_TEST(suboptions)
 {
 	parse_ok("-o repl_buffer=8,repl_tombstones=2048,repl_timeout=250 -o "
@@ -214,6 +233,8 @@ START_TEST(notices)
 	ck_assert(strlen(r.notice) < sizeof(r.notice));
 }
 END_TEST
+
+#define NO_SASL "This server is not built with SASL support."
 
 static const struct {
 	const char *line;
@@ -277,10 +298,14 @@ static const struct {
         {"-x db2 -X 0", 64, "-X 0 (any free port) cannot be used with -x"},
         {"-x ~", 1, "Illegal address: "},
         {"-q 0", 1, "Queue length must be greater than 0"},
-        {"-S", 64, "This server is not built with SASL support."},
+        {"-S -B ascii", 64, WITH_SASL ? "-S works with the binary protocol only" : NO_SASL},
+        {"-B auto -S", 64, WITH_SASL ? "-S works with the binary protocol only" : NO_SASL},
+        {"-S -Y /x", 64, WITH_SASL ? "-S and -Y exclude each other" : NO_SASL},
         {"-Z", 64, "This server is not built with TLS support."},
         {"-U 11211", 64, "-U: this server has no UDP"},
-        {"-Y /x", 64, "-Y: this server has no authentication"},
+        {"-Y /x -B binary", 64, "-Y works with the text protocol only"},
+        {"-B auto -Y /x", 64, "-Y works with the text protocol only"},
+        {"-Y ~", 64, "-Y takes the file of those who may log in"},
         {"-e /x", 64, "-e: this server cannot keep items"},
         {"-N 1", 64, "-N: this server uses one thread"},
 };
@@ -360,6 +385,7 @@ int main(void)
 	tcase_add_test(tc, sizes);
 	tcase_add_test(tc, listen_lists);
 	tcase_add_test(tc, replication_options);
+	tcase_add_test(tc, who_may_log_in);
 	tcase_add_test(tc, suboptions);
 	tcase_add_test(tc, notices);
 	tcase_add_loop_test(tc, failure, 0, ARRAY_LEN(failures));

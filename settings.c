@@ -535,7 +535,7 @@ struct settings_result settings_parse(struct settings *s, int argc, char **argv)
 
 	settings_init(s);
 	if (parse_words(&p, argc, argv) && result.status == SETTINGS_RUN)
-		check_together(&p);
+		(void)(check_together(&p) && settings_foreign_together(&p));
 	return result;
 }
 

@@ -118,7 +118,7 @@ struct settings_result {
 	enum settings_status status;
 	int exit_code;      /* 0, 1, 64 (usage), see reference 6 */
 	char error[512];    /* one line, no newline */
-	char notice[512];   /* lines to print and go on (-t above 1, ...), "" none */
+	char notice[4096];   /* lines to print and go on (-t above 1, ...), "" none */
 	char show;          /* SETTINGS_EXIT: 'h', 'V' or 'i' */
 };
 

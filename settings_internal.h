@@ -20,6 +20,9 @@ struct settings_parse {
 	struct settings *s;
 	struct settings_result *r;
 	bool protocol_given; /* by -B, not by default */
+	/* of -o, for settings_foreign_together() */
+	int hot_percent, warm_percent;
+	bool no_maintainer, temporary_ttl;
 };
 
 /* Record a failure (the first one counts); always returns false. */
@@ -31,6 +34,10 @@ bool settings_number(const char *text, int64_t min, int64_t max, int64_t *out);
 /* Copy a text value; false when it does not fit. */
 bool settings_text(char *out, size_t size, const char *text);
 
+/* A sub-option of memcached that has no effect; false if it is none, or after
+ * settings_fail(). Then what several of them say together. */
+bool settings_foreign(struct settings_parse *p, const char *name, const char *value);
+bool settings_foreign_together(struct settings_parse *p);
 /* -o list, -l list: false after settings_fail(). */
 bool settings_suboptions(struct settings_parse *p, const char *list);
 bool settings_listen(struct settings_parse *p, const char *list);

@@ -1,8 +1,8 @@
 /*
  * settings_sub.c - lists inside one option: -o name=value,... and -l.
  *
- * Owns: the table of -o sub-options, of those accepted without effect, and the
- * grammar of listen addresses.
+ * Owns: the table of -o sub-options and the grammar of listen addresses. Names of
+ * memcached that mean nothing here are in settings_foreign.c.
  *
  * Must not know: getopt, sockets, name resolution.
  *
@@ -25,7 +25,10 @@ enum sub_kind {
 	SUB_COMPAT, /* bool: repcached or none */
 	SUB_ADDR,   /* char[256] */
 	SUB_PATH,   /* char[SETTINGS_PATH_MAX] */
-	SUB_ACCEPT  /* enum repl_accept */
+	SUB_ACCEPT, /* enum repl_accept */
+	SUB_AUTOMOVE, /* int, 1 without a value */
+	SUB_NO_AUTOMOVE,
+	SUB_NO_MODERN /* several fields */
 };
 
 struct suboption {
@@ -33,7 +36,7 @@ struct suboption {
 	enum sub_kind kind;
 	size_t offset;
 	int64_t min, max, unit;
-	const char *help;
+	const char *help; /* NULL: not in --help */
 };
 
 #define FIELD(name) offsetof(struct settings, name)
@@ -49,6 +52,21 @@ static const struct suboption suboptions[] = {
          "SECONDS: close clients idle for longer (default: never)"},
         {"watcher_logbuf_size", SUB_SIZE, FIELD(watch_queue_bytes), 4, 1 << 20, 1 << 10,
          "KiB: most lines kept for a slow \"watch\" (256)"},
+        {"slab_automove", SUB_AUTOMOVE, FIELD(slab_automove), 0, 2, 1,
+         "0..2: never move memory between sizes of items, move it\n"
+         "sparingly (default), eagerly"},
+        {"no_slab_automove", SUB_NO_AUTOMOVE, FIELD(slab_automove), 0, 0, 1, NULL},
+        {"slab_reassign", SUB_TRUE, FIELD(slab_reassign), 0, 0, 0, NULL},
+        {"no_slab_reassign", SUB_FALSE, FIELD(slab_reassign), 0, 0, 0,
+         "refuse the \"slabs reassign\" command"},
+        {"lru_crawler", SUB_TRUE, FIELD(lru_crawler), 0, 0, 0, NULL},
+        {"no_lru_crawler", SUB_FALSE, FIELD(lru_crawler), 0, 0, 0,
+         "do not look for expired items unasked"},
+        {"lru_crawler_sleep", SUB_INT, FIELD(lru_crawler_sleep_us), 0, 1000000, 1,
+         "MICROSECONDS: rest between pieces of that (100)"},
+        {"lru_crawler_tocrawl", SUB_INT64, FIELD(lru_crawler_tocrawl), 0, UINT32_MAX, 1,
+         "N: most items per size and \"lru_crawler crawl\" (all)"},
+        {"no_modern", SUB_NO_MODERN, 0, 0, 0, 0, NULL},
         {"repl_buffer", SUB_SIZE, FIELD(repl_buffer_bytes), 1, 65536, 1 << 20,
          "MiB: most output waiting for a slow peer (default 64)"},
         {"repl_tombstones", SUB_SIZE, FIELD(repl_tombstones_bytes), 1, 1 << 30, 1 << 10,
@@ -71,20 +89,17 @@ static const struct suboption suboptions[] = {
          "PATH: the link is for those who know its content"},
 };
 
-/* Known from memcached; this server has nothing that they could change. */
-static const char *const without_effect[] = {
-        "threads", "no_hashexpand", "hash_algorithm", "slab_reassign", "no_slab_reassign",
-        "slab_automove", "no_slab_automove", "slab_automove_ratio", "slab_automove_window",
-        "slab_automove_freeratio", "slab_sizes", "slab_chunk_max", "no_chunked_items",
-        "tail_repair_time", "lru_crawler", "no_lru_crawler", "lru_crawler_sleep",
-        "lru_crawler_tocrawl", "lru_maintainer", "no_lru_maintainer", "hot_lru_pct",
-        "warm_lru_pct", "hot_max_factor", "warm_max_factor", "temporary_ttl", "track_sizes",
-        "worker_logbuf_size", "read_buf_mem_limit", "resp_obj_mem_limit",
-        "inline_ascii_resp", "no_inline_ascii_resp", "modern", "no_modern", "drop_privileges",
-        "no_drop_privileges", "relaxed_privileges",
-};
-
 #define SUBOPTION_BYTES_MAX (SETTINGS_PATH_MAX + 64)
+
+/* What memcached says of a bad number, if that is not made from name and range. */
+static const char *number_error(const struct suboption *o)
+{
+	if (o->offset == FIELD(lru_crawler_sleep_us))
+		return "LRU crawler sleep must be between 0 and 1 second";
+	if (o->offset == FIELD(lru_crawler_tocrawl))
+		return "lru_crawler_tocrawl takes a numeric 32bit value";
+	return NULL;
+}
 
 static bool set_number(struct settings_parse *p, const struct suboption *o, const char *value)
 {
@@ -93,7 +108,11 @@ static bool set_number(struct settings_parse *p, const struct suboption *o, cons
 
 	if (!value || !*value)
 		return settings_fail(p, EXIT_BAD_VALUE, "Missing numeric argument for %s", o->name);
-	if (!settings_number(value, INT64_MIN, INT64_MAX, &n))
+	bool is_number = settings_number(value, INT64_MIN, INT64_MAX, &n);
+	const char *error = number_error(o);
+	if (error && (!is_number || n < o->min || n > o->max))
+		return settings_fail(p, EXIT_BAD_VALUE, "%s", error);
+	if (!is_number)
 		return settings_fail(p, EXIT_BAD_VALUE, "%s needs a number, not \"%s\"", o->name, value);
 	if (o->offset == FIELD(hash_power) && (n < o->min || n > o->max))
 		return settings_fail(p, EXIT_BAD_VALUE, "Initial hashtable multiplier of %" PRId64 " is too %s",
@@ -162,9 +181,21 @@ static bool set_accept(struct settings_parse *p, const struct suboption *o, cons
 	return true;
 }
 
+/* What of the time before 1.5 has a meaning here. */
+static bool set_old_ways(struct settings_parse *p)
+{
+	p->s->maxconns_fast = false;
+	p->s->slab_reassign = false;
+	p->s->slab_automove = 0;
+	p->s->lru_crawler = false;
+	settings_notice(p, "-o no_modern: without crawler and page mover, connections beyond -c wait; the rest "
+	                "of it has no effect in this server");
+	return true;
+}
+
 static bool apply_suboption(struct settings_parse *p, const struct suboption *o, const char *value)
 {
-	assert(o->kind <= SUB_ACCEPT);
+	assert(o->kind <= SUB_NO_MODERN);
 	switch (o->kind) {
 	case SUB_TRUE:
 		*(bool *)((char *)p->s + o->offset) = true;
@@ -180,6 +211,12 @@ static bool apply_suboption(struct settings_parse *p, const struct suboption *o,
 		return set_path(p, o, value);
 	case SUB_ACCEPT:
 		return set_accept(p, o, value);
+	case SUB_AUTOMOVE:
+		return set_number(p, o, value ? value : "1");
+	case SUB_NO_AUTOMOVE:
+		return set_number(p, o, "0");
+	case SUB_NO_MODERN:
+		return set_old_ways(p);
 	case SUB_INT:
 	case SUB_INT64:
 	case SUB_SIZE:
@@ -197,11 +234,8 @@ static bool one_suboption(struct settings_parse *p, char *text)
 	for (size_t i = 0; i < ARRAY_LEN(suboptions); i++)
 		if (!strcmp(text, suboptions[i].name))
 			return apply_suboption(p, &suboptions[i], value);
-	for (size_t i = 0; i < ARRAY_LEN(without_effect); i++)
-		if (!strcmp(text, without_effect[i])) {
-			settings_notice(p, "-o %s is accepted and has no effect in this server", text);
-			return true;
-		}
+	if (settings_foreign(p, text, value))
+		return true;
 	if (value)
 		value[-1] = '=';
 	return settings_fail(p, EXIT_BAD_VALUE, "Illegal suboption \"%s\"", text);
@@ -225,15 +259,26 @@ bool settings_suboptions(struct settings_parse *p, const char *list)
 	return true;
 }
 
-void settings_suboptions_help(void (*fn)(void *ctx, const char *line), void *ctx)
+static void show_suboption(const struct suboption *o, void (*fn)(void *ctx, const char *line), void *ctx)
 {
+	const char *name = o->name, *help = o->help;
 	char line[160];
 
-	for (size_t i = 0; i < ARRAY_LEN(suboptions); i++) {
-		snprintf(line, sizeof(line), "                            %-16s %s", suboptions[i].name,
-		         suboptions[i].help);
+	while (help) {
+		const char *end = strchr(help, '\n');
+		int len = end ? (int)(end - help) : (int)strlen(help);
+		snprintf(line, sizeof(line), "                            %-16s %.*s", name, len, help);
 		fn(ctx, line);
+		name = "";
+		help = end ? end + 1 : NULL;
 	}
+}
+
+void settings_suboptions_help(void (*fn)(void *ctx, const char *line), void *ctx)
+{
+	for (size_t i = 0; i < ARRAY_LEN(suboptions); i++)
+		if (suboptions[i].help)
+			show_suboption(&suboptions[i], fn, ctx);
 }
 
 /* --- listen addresses ---------------------------------------------------------- */

@@ -221,16 +221,100 @@ END_TEST
 
 START_TEST(notices)
 {
-	struct settings_result r = parse("-t 4 -o slab_automove=1,modern -L");
+	struct settings_result r = parse("-t 4 -o slab_chunk_max=512,modern -L");
 
 	ck_assert_int_eq(r.status, SETTINGS_RUN);
 	ck_assert(strstr(r.notice, "-t 4: this server uses one thread"));
-	ck_assert(strstr(r.notice, "-o slab_automove is accepted"));
+	ck_assert(strstr(r.notice, "-o slab_chunk_max is accepted"));
 	ck_assert(strstr(r.notice, "-o modern is accepted"));
 	ck_assert(strstr(r.notice, "-L:"));
 	ck_assert_str_eq(parse("-t 1").notice, "");
 	r = parse("-o modern,modern,modern,modern,modern,modern,modern,modern,modern,modern,modern,modern");
 	ck_assert(strlen(r.notice) < sizeof(r.notice));
+}
+END_TEST
+
+/* Every sub-option of the reference's section 6: in force, accepted with one line, or
+ * refused. */
+static const struct {
+	const char *option;
+	int notices; /* lines; -1 = refused */
+	const char *error;
+} every_suboption[] = {
+        {"maxconns_fast", 0, NULL}, {"no_maxconns_fast", 0, NULL}, {"hashpower=20", 0, NULL},
+        {"no_hashexpand", 1, NULL}, {"slab_reassign", 0, NULL}, {"no_slab_reassign", 0, NULL},
+        {"slab_automove", 0, NULL}, {"slab_automove=0", 0, NULL}, {"slab_automove=2", 0, NULL},
+        {"slab_automove=3", -1, "slab_automove must be between 0 and 2"}, {"no_slab_automove", 0, NULL},
+        {"slab_automove_ratio=0.5", 1, NULL}, {"slab_automove_ratio=1", 1, NULL},
+        {"slab_automove_ratio=0", -1, "slab_automove_ratio must be > 0 and < 1"},
+        {"slab_automove_ratio", -1, "Missing slab_automove_ratio argument"},
+        {"slab_automove_window=3", 1, NULL},
+        {"slab_automove_window=2", -1, "slab_automove_window must be > 2 and < 1800"},
+        {"slab_automove_freeratio=0.01", 1, NULL},
+        {"slab_automove_freeratio=x", -1, "could not parse argument to slab_automove_freeratio"},
+        {"tail_repair_time=10", 1, NULL},
+        {"tail_repair_time=9", -1, "Cannot set tail_repair_time to less than 10 seconds"},
+        {"tail_repair_time", -1, "Missing numeric argument for tail_repair_time"},
+        {"hash_algorithm=jenkins", 1, NULL}, {"hash_algorithm=murmur3", 1, NULL},
+        {"hash_algorithm=xxh3", 0, NULL}, {"hash_algorithm", -1, "Missing hash_algorithm argument"},
+        {"hash_algorithm=md5", -1, "Unknown hash_algorithm option (jenkins, murmur3, xxh3)"},
+        {"lru_crawler", 0, NULL}, {"no_lru_crawler", 0, NULL}, {"lru_crawler_sleep=1000000", 0, NULL},
+        {"lru_crawler_sleep=1000001", -1, "LRU crawler sleep must be between 0 and 1 second"},
+        {"lru_crawler_tocrawl=4294967295", 0, NULL},
+        {"lru_crawler_tocrawl=4294967296", -1, "lru_crawler_tocrawl takes a numeric 32bit value"},
+        {"lru_crawler_tocrawl=x", -1, "lru_crawler_tocrawl takes a numeric 32bit value"},
+        {"lru_maintainer", 1, NULL}, {"no_lru_maintainer", 1, NULL},
+        {"hot_lru_pct=79", 1, NULL}, {"hot_lru_pct=80", -1, "hot_lru_pct must be > 1 and < 80"},
+        {"warm_lru_pct=1", 1, NULL}, {"warm_lru_pct=0", -1, "warm_lru_pct must be > 1 and < 80"},
+        {"hot_lru_pct=40,warm_lru_pct=40", 2, NULL},
+        {"hot_lru_pct=40,warm_lru_pct=41", -1, "hot_lru_pct + warm_lru_pct cannot be more than 80%"},
+        {"hot_max_factor=0.2", 1, NULL}, {"hot_max_factor=0", -1, "hot_max_factor must be > 0"},
+        {"warm_max_factor=2", 1, NULL}, {"warm_max_factor=nan", -1, "warm_max_factor must be > 0"},
+        {"temporary_ttl=61", 1, NULL}, {"temporary_ttl", -1, "Missing numeric argument for temporary_ttl"},
+        {"no_lru_maintainer,temporary_ttl=61", -1, "temporary_ttl requires lru_maintainer to be enabled"},
+        {"idle_timeout=10", 0, NULL}, {"worker_logbuf_size=64", 1, NULL}, {"watcher_logbuf_size=64", 0, NULL},
+        {"worker_logbuf_size=x", -1, "could not parse argument to worker_logbuf_size"},
+        {"slab_sizes=100-200-300", 1, NULL}, {"slab_sizes=100-100", -1, "cannot be lower than or equal to"},
+        {"slab_sizes=100-104", -1, "must be at least 8 bytes larger than previous class"},
+        {"slab_sizes=0-9", -1, "is out of valid range"}, {"slab_sizes=x", -1, "is out of valid range"},
+        {"slab_chunk_max=1", 1, NULL}, {"slab_chunk_max=0", -1, "slab_chunk_max must be > 0"},
+        {"slab_chunk_max=1025", -1, "slab_chunk_max must be specified in kilobytes."},
+        {"no_chunked_items", 1, NULL}, {"no_inline_ascii_resp", 1, NULL}, {"inline_ascii_resp", 1, NULL},
+        {"read_buf_mem_limit=10", 1, NULL},
+        {"read_buf_mem_limit=x", -1, "could not parse argument to read_buf_mem_limit"},
+        {"resp_obj_mem_limit=5", 1, NULL}, {"modern", 1, NULL}, {"no_modern", 1, NULL},
+        {"drop_privileges", 1, NULL}, {"no_drop_privileges", 1, NULL}, {"relaxed_privileges", 1, NULL},
+        {"sock_cookie_id=7", 1, NULL},
+        {"ext_path=/var/x:1m", -1, "Illegal suboption \"ext_path\": this server keeps no items on disk"},
+        {"proxy_config=x", -1, "Illegal suboption \"proxy_config\": this server is no proxy"},
+        {"slab_automoves", -1, "Illegal suboption \"slab_automoves\""},
+};
+
+START_TEST(all_suboptions)
+{
+	char line[200];
+
+	for (size_t i = 0; i < ARRAY_LEN(every_suboption); i++) {
+		snprintf(line, sizeof(line), "-o %s", every_suboption[i].option);
+		struct settings_result r = parse(line);
+		if (every_suboption[i].notices < 0) {
+			ck_assert_msg(r.status == SETTINGS_FAIL && strstr(r.error, every_suboption[i].error),
+			              "%s: %s", line, r.error);
+			continue;
+		}
+		int lines = r.notice[0] != '\0';
+		for (const char *at = r.notice; (at = strchr(at, '\n')); at++)
+			lines++;
+		ck_assert_msg(r.status == SETTINGS_RUN, "%s: %s", line, r.error);
+		ck_assert_msg(lines == every_suboption[i].notices, "%s: %s", line, r.notice);
+	}
+	parse_ok("-o slab_automove=0,no_slab_reassign,no_lru_crawler,lru_crawler_sleep=5000,lru_crawler_tocrawl=9");
+	ck_assert(s.slab_automove == 0 && !s.slab_reassign && !s.lru_crawler);
+	ck_assert(s.lru_crawler_sleep_us == 5000 && s.lru_crawler_tocrawl == 9);
+	parse_ok("-o slab_automove=0,slab_automove,no_lru_crawler,lru_crawler,no_slab_reassign,slab_reassign");
+	ck_assert(s.slab_automove == 1 && s.slab_reassign && s.lru_crawler);
+	parse_ok("-o no_modern");
+	ck_assert(s.slab_automove == 0 && !s.slab_reassign && !s.lru_crawler && !s.maxconns_fast);
 }
 END_TEST
 
@@ -388,6 +472,7 @@ int main(void)
 	tcase_add_test(tc, who_may_log_in);
 	tcase_add_test(tc, suboptions);
 	tcase_add_test(tc, notices);
+	tcase_add_test(tc, all_suboptions);
 	tcase_add_loop_test(tc, failure, 0, ARRAY_LEN(failures));
 	tcase_add_test(tc, too_long_values);
 	tcase_add_test(tc, texts);

@@ -251,7 +251,8 @@ struct message {
 static void add(struct message *m, const void *data, size_t len)
 {
 	CHECK(m->len + len <= sizeof(m->data), "room");
-	memcpy(m->data + m->len, data, len);
+	if (len > 0)
+		memcpy(m->data + m->len, data, len);
 	m->len += len;
 }
 

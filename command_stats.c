@@ -17,6 +17,7 @@
  */
 #include "compat.h"
 #include "command.h"
+#include "command_stats.h"
 
 #define NAME_BYTES_MAX 64
 #define USEC_PER_SEC INT64_C(1000000)
@@ -93,6 +94,8 @@ static void stats_connections(const struct engine *e, const struct stats_sink *s
 	COUNTER(total_connections);
 	if (e->settings->maxconns_fast)
 		COUNTER(rejected_connections);
+	stats_u64(sink, "connection_structures", s->curr_connections);
+	stats_u64(sink, "response_obj_oom", s->response_oom);
 }
 
 static void stats_commands(const struct engine *e, const struct stats_sink *sink)
@@ -235,6 +238,7 @@ static void settings_protocol(const struct engine *e, const struct stats_sink *s
 	stats_u64(sink, "chunk_size", s->chunk_bytes_min);
 	stats_i64(sink, "num_threads", 1);
 	stats_str(sink, "stat_key_prefix", delimiter);
+	stats_str(sink, "detail_enabled", yes_no(e->prefixes->on));
 	stats_i64(sink, "reqs_per_event", s->requests_per_event);
 	stats_str(sink, "cas_enabled", yes_no(s->cas));
 	stats_i64(sink, "tcp_backlog", s->listen_backlog);
@@ -255,7 +259,8 @@ static void settings_protocol(const struct engine *e, const struct stats_sink *s
 	stats_str(sink, "lru_segmented", "no"); /* S3-FIFO */
 	stats_str(sink, "temp_lru", "no");
 	stats_i64(sink, "idle_timeout", s->idle_timeout_s);
-	stats_str(sink, "track_sizes", "no");
+	stats_u64(sink, "watcher_logbuf_size", s->watch_queue_bytes);
+	stats_str(sink, "track_sizes", yes_no(s->track_sizes));
 	stats_str(sink, "memory_file", "(null)");
 	stats_u64(sink, "client_flags_size", sizeof(uint32_t));
 }
@@ -392,12 +397,6 @@ static void stats_conns(struct engine *e, const struct stats_sink *sink)
 		e->env->each_conn(e->env->ctx, print_conn, &copy);
 }
 
-static void stats_sizes(struct engine *e, const struct stats_sink *sink)
-{
-	(void)e;
-	stats_str(sink, "sizes_status", "disabled");
-}
-
 static void stats_replication(struct engine *e, const struct stats_sink *sink)
 {
 	e->repl_stats(e->repl, sink);
@@ -408,6 +407,7 @@ static void reset_all(struct engine *e)
 	stats_reset(e->stats);
 	items_counters_reset(e->items);
 	memset(e->class_stats, 0, SIZE_CLASSES_MAX * sizeof(*e->class_stats));
+	stats_prefixes_clear(e->prefixes);
 }
 
 struct list {
@@ -417,7 +417,7 @@ struct list {
 
 static const struct list lists[] = {
 	{"settings", stats_settings}, {"items", stats_items}, {"slabs", stats_slabs},
-	{"conns", stats_conns},       {"sizes", stats_sizes}, {"replication", stats_replication},
+	{"conns", stats_conns},       {"sizes", command_stats_sizes}, {"replication", stats_replication},
 };
 
 static const struct list *find_list(const struct engine *e, const struct word *name)
@@ -443,6 +443,14 @@ void command_stats(struct engine *e, const struct command *cmd, struct reply *re
 	if (named && word_is(&name, "reset")) {
 		reset_all(e);
 		reply->status = REPLY_RESET;
+		return;
+	}
+	if (named && word_is(&name, "detail")) {
+		command_stats_detail(e, words, reply);
+		return;
+	}
+	if (named && word_is(&name, "cachedump")) {
+		command_stats_cachedump(e, words, reply);
 		return;
 	}
 	const struct list *list = named ? find_list(e, &name) : &general;

@@ -49,6 +49,11 @@ static size_t page_table_bytes(const struct items *it, size_t entry)
 	return ((size_t)it->slabs.pages_max + 1) * entry;
 }
 
+static size_t sizes_bytes(const struct items *it)
+{
+	return (it->config.item_bytes_max / ITEMS_SIZE_STEP + 2) * sizeof(*it->misc.sizes);
+}
+
 static bool init_parts(struct items *it)
 {
 	const struct items_config *config = &it->config;
@@ -63,6 +68,8 @@ static bool init_parts(struct items *it)
 	it->min_exptime = vmem_reserve(page_table_bytes(it, sizeof(*it->min_exptime)));
 	it->notes = vmem_reserve(page_table_bytes(it, sizeof(*it->notes)));
 	it->places = calloc(READ_PLACES, sizeof(*it->places));
+	if (config->track_sizes && !(it->misc.sizes = vmem_reserve(sizes_bytes(it))))
+		return false;
 	return it->min_exptime && it->notes && it->places &&
 	       tombs_init(&it->tombs, config->tomb_bytes_max) && init_index(it) &&
 	       ghost_init(&it->ghost, (size_t)it->slabs.pages_max << SLAB_PAGE_SHIFT) &&
@@ -97,6 +104,7 @@ void items_free(struct items *it)
 	assoc_release(&it->assoc);
 	tombs_release(&it->tombs);
 	free(it->places);
+	vmem_release(it->misc.sizes, sizes_bytes(it));
 	vmem_release(it->notes, page_table_bytes(it, sizeof(*it->notes)));
 	vmem_release(it->min_exptime, page_table_bytes(it, sizeof(*it->min_exptime)));
 	slabs_release(&it->slabs);

@@ -112,6 +112,7 @@ struct items_config {
 	bool evict;               /* false: -M */
 	bool replicated;          /* tombstones are kept, touches are tracked */
 	size_t tomb_bytes_max;    /* budget of all tombstones */
+	bool track_sizes;         /* for items_each_size() */
 	int hash_power;           /* log2 of initial expected items; 0 = default */
 	uint64_t hash_seed;
 };
@@ -369,6 +370,13 @@ void items_gauges(const struct items *it, struct items_gauges *out);
 /* False when class has no pages and no history. */
 bool items_class_info(const struct items *it, int class_id, struct items_class_info *out);
 void items_counters_reset(struct items *it);
+/* How many linked items there are of each size, rounded up to steps. False: sizes are
+ * not tracked. */
+#define ITEMS_SIZE_STEP 32
+bool items_each_size(const struct items *it, void (*fn)(void *ctx, size_t bytes, uint32_t count), void *ctx);
+/* Look at up to max items of a class, the newest of each queue first; visit returns
+ * false to stop. */
+void items_newest(const struct items *it, int class_id, size_t max, items_visit *visit, void *ctx);
 uint64_t items_change_seq(const struct items *it);
 
 /* Prefetch the index bucket, then the item, of a key that will be looked up. */

@@ -14,7 +14,7 @@
  *   items_move.c   taking pages from one class for another
  *   items_resize.c another limit of memory while serving
  *   items_walk.c   visiting all states, confirmation marks
- *   items_stats.c  gauges and counters
+ *   items_stats.c  gauges and counters, lists for operators
  *   items_check.c  the consistency checker
  *
  * Must not know: what items.h must not know. Included by items*.c and tests of
@@ -225,7 +225,7 @@ struct items {
 	struct {
 		uint32_t trash;         /* first freed chain whose chunks are still to be freed */
 		uint32_t held_large;    /* reserved and pinned large items */
-		uint32_t confirm_epoch;
+		uint32_t confirm_epoch, *sizes; /* sizes: linked items by size, if tracked */
 		uint64_t version_high;  /* greatest version that a client has chosen (standalone) */
 		uint64_t fail_after;    /* test hook */
 		enum items_automove automove;

@@ -65,6 +65,12 @@ static void unlink_from(struct items *it, struct item_queue *q, struct item *i)
 	q->count--;
 }
 
+static void count_size(struct items *it, size_t bytes, int by)
+{
+	if (unlikely(it->misc.sizes != NULL))
+		it->misc.sizes[(bytes + ITEMS_SIZE_STEP - 1) / ITEMS_SIZE_STEP] += (uint32_t)by;
+}
+
 void items_enqueue(struct items *it, struct item *i, bool in_main)
 {
 	assert(item_is_linked(i));
@@ -73,6 +79,7 @@ void items_enqueue(struct items *it, struct item *i, bool in_main)
 	size_t bytes = item_total_bytes(i);
 	it->classes[item_class(it, i)].info.item_bytes += bytes;
 	it->gauges.item_bytes += bytes;
+	count_size(it, bytes, 1);
 	it->gauges.item_count++;
 }
 
@@ -82,6 +89,7 @@ void items_dequeue(struct items *it, struct item *i)
 	unlink_from(it, queue_of(it, i), i);
 	it->classes[item_class(it, i)].info.item_bytes -= bytes;
 	it->gauges.item_bytes -= bytes;
+	count_size(it, bytes, -1);
 	it->gauges.item_count--;
 }
 

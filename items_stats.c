@@ -1,7 +1,8 @@
 /*
  * items_stats.c - gauges and counters.
  *
- * Owns: putting together what `stats`, `stats items` and `stats slabs` show.
+ * Owns: putting together what `stats`, `stats items` and `stats slabs` show; what
+ * `stats sizes` and `stats cachedump` list.
  *
  * Must not know: how it is printed.
  *
@@ -66,5 +67,39 @@ void items_counters_reset(struct items *it)
 	for (int id = 1; id <= it->slabs.class_count; id++) {
 		uint64_t item_bytes = it->classes[id].info.item_bytes;
 		it->classes[id].info = (struct items_class_info){.item_bytes = item_bytes};
+	}
+}
+
+/* ---- lists ------------------------------------------------------------------- */
+
+bool items_each_size(const struct items *it, void (*fn)(void *ctx, size_t bytes, uint32_t count), void *ctx)
+{
+	uint64_t left = it->gauges.item_count;
+	if (!it->misc.sizes)
+		return false;
+	for (size_t step = 0; left > 0; step++) {
+		uint32_t count = it->misc.sizes[step];
+		assert(count <= left && step <= it->config.item_bytes_max / ITEMS_SIZE_STEP + 1);
+		left -= count;
+		if (count > 0)
+			fn(ctx, step * ITEMS_SIZE_STEP, count);
+	}
+	return true;
+}
+
+void items_newest(const struct items *it, int class_id, size_t max, items_visit *visit, void *ctx)
+{
+	assert(class_id >= 1 && class_id <= it->slabs.class_count);
+	const struct class_state *c = &it->classes[class_id];
+	const uint32_t heads[] = {c->small.head, c->main.head};
+	for (size_t q = 0; q < ARRAY_LEN(heads); q++) {
+		for (uint32_t handle = heads[q]; handle; max--) {
+			const struct item *i = item_at(it, handle);
+			if (max == 0)
+				return;
+			if (!item_dead(it, i) && !visit(ctx, i))
+				return;
+			handle = i->q_next;
+		}
 	}
 }

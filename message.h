@@ -141,7 +141,16 @@ struct command {
 	X(NO_MEMORY, "SERVER_ERROR out of memory")                                                           \
 	X(NO_MEMORY_WRITING, "SERVER_ERROR out of memory writing get response")                              \
 	REPLIES_AUTH(X)                                                                                      \
-	REPLIES_ADMIN(X)
+	REPLIES_ADMIN(X)                                                                                     \
+	REPLIES_STATS(X)
+
+/* Of stats. */
+#define REPLIES_STATS(X)                                                                                     \
+	X(DETAIL_REFUSED, "CLIENT_ERROR stats detail not allowed")                                           \
+	X(DETAIL_USAGE, "CLIENT_ERROR usage: stats detail on|off|dump")                                      \
+	X(CACHEDUMP_REFUSED, "CLIENT_ERROR stats cachedump not allowed")                                     \
+	X(CACHEDUMP_SHORT, "CLIENT_ERROR bad command line")                                                  \
+	X(CACHEDUMP_CLASS, "CLIENT_ERROR Illegal slab id")
 
 /* Of logins. */
 #define REPLIES_AUTH(X)                                                                                      \
@@ -195,11 +204,13 @@ struct reply_value {
 	uint64_t cas;
 };
 
-/* How a protocol prints. All three append to reply->out and return false when
+/* How a protocol prints. All append to reply->out and return false when
  * there is no memory for it (nothing was appended then). */
 struct reply_format {
 	bool (*value)(struct reply *reply, const struct reply_value *value);
 	bool (*pair)(struct reply *reply, const char *name, const char *value);
+	/* a line of another list of stats: a word that says what it is, a key, the rest */
+	bool (*row)(struct reply *reply, const char *what, const struct word *key, const char *value);
 	bool (*status)(struct reply *reply);
 };
 

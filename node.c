@@ -112,6 +112,7 @@ static bool open_items(struct node *n, const uint8_t *entropy)
 	        .evict = s->evict,
 	        .replicated = s->replicated,
 	        .tomb_bytes_max = tomb_budget(s),
+	        .track_sizes = s->track_sizes,
 	        .hash_power = s->hash_power,
 	        .hash_seed = load_be64(entropy + ENTROPY_HASH_SEED),
 	};

@@ -347,6 +347,14 @@ static bool print_pair(struct reply *reply, const char *name, const char *value)
 	return print_packet(reply, head, name, value);
 }
 
+static bool print_row(struct reply *reply, const char *what, const struct word *key, const char *value)
+{
+	struct head head = {.key_len = key->len, .value_len = strlen(value)};
+
+	(void)what; /* a client knows what it asked for */
+	return print_packet(reply, head, key->data, value);
+}
+
 static enum bin_status status_of_not_stored(enum command_id id)
 {
 	if (id == CMD_ADD)
@@ -487,5 +495,6 @@ static bool print_status(struct reply *reply)
 const struct reply_format proto_bin_format = {
 	.value = print_value,
 	.pair = print_pair,
+	.row = print_row,
 	.status = print_status,
 };

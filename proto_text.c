@@ -471,19 +471,27 @@ static bool print_value(struct reply *reply, const struct reply_value *value)
 	return true;
 }
 
-static bool print_pair(struct reply *reply, const char *name, const char *value)
+static bool print_row(struct reply *reply, const char *what, const struct word *key, const char *value)
 {
-	size_t name_len = strlen(name), value_len = strlen(value);
-	uint8_t *start = output_room(reply->out, name_len + value_len + sizeof("STAT  \r\n"));
+	size_t what_len = strlen(what), value_len = strlen(value);
+	uint8_t *start = output_room(reply->out, what_len + key->len + value_len + sizeof("  \r\n"));
 
 	if (!start)
 		return false;
-	uint8_t *p = put(start, "STAT ", 5);
-	p = put(p, name, name_len);
+	uint8_t *p = put(start, what, what_len);
+	*p++ = ' ';
+	p = put(p, key->data, key->len);
 	*p++ = ' ';
 	p = put_crlf(put(p, value, value_len));
 	output_commit(reply->out, (size_t)(p - start));
 	return true;
+}
+
+static bool print_pair(struct reply *reply, const char *name, const char *value)
+{
+	struct word key = {(const uint8_t *)name, strlen(name)};
+
+	return print_row(reply, "STAT", &key, value);
 }
 
 struct line {
@@ -536,5 +544,6 @@ static bool print_status(struct reply *reply)
 const struct reply_format proto_text_format = {
 	.value = print_value,
 	.pair = print_pair,
+	.row = print_row,
 	.status = print_status,
 };

@@ -54,7 +54,8 @@ void repl_event(struct repl *r, const char *reason, const char *fmt, ...)
 	va_end(args);
 	assert(len >= 0 && (size_t)len < sizeof(fields));
 	if (reason) {
-		watch_encode(text, reason, strnlen(reason, WIRE_REASON_BYTES_MAX));
+		size_t reason_len = strnlen(reason, WIRE_REASON_BYTES_MAX);
+		text[format_url(text, (const uint8_t *)reason, reason_len)] = '\0';
 		snprintf(fields + len, sizeof(fields) - (size_t)len, " reason=%s", text);
 	}
 	r->events.fn(r->events.ctx, fields);

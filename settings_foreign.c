@@ -54,7 +54,6 @@ static const struct foreign foreigners[] = {
         {"hot_max_factor", FOREIGN_REAL, 0, NUMBER_MAX, "hot_max_factor must be > 0"},
         {"warm_max_factor", FOREIGN_REAL, 0, NUMBER_MAX, "warm_max_factor must be > 0"},
         {"temporary_ttl", FOREIGN_WHOLE, -NUMBER_MAX, NUMBER_MAX, NULL},
-        {"track_sizes", FOREIGN_PLAIN, 0, 0, NULL},
         {"worker_logbuf_size", FOREIGN_WHOLE, 0, NUMBER_MAX, NULL},
         {"read_buf_mem_limit", FOREIGN_WHOLE, 0, NUMBER_MAX, NULL},
         {"resp_obj_mem_limit", FOREIGN_PLAIN, 0, 0, NULL},

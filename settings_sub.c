@@ -50,6 +50,8 @@ static const struct suboption suboptions[] = {
          "N: first size of the hash index is 2^N items (12..32)"},
         {"idle_timeout", SUB_INT, FIELD(idle_timeout_s), 0, 31536000, 1,
          "SECONDS: close clients idle for longer (default: never)"},
+        {"track_sizes", SUB_TRUE, FIELD(track_sizes), 0, 0, 0,
+         "count items by size, for \"stats sizes\""},
         {"watcher_logbuf_size", SUB_SIZE, FIELD(watch_queue_bytes), 4, 1 << 20, 1 << 10,
          "KiB: most lines kept for a slow \"watch\" (256)"},
         {"slab_automove", SUB_AUTOMOVE, FIELD(slab_automove), 0, 2, 1,

@@ -9,6 +9,7 @@
  * Invariants: [W1] [W2] [W3] of watch.h. Covered by: t/test_watch.c.
  */
 #include "compat.h"
+#include "util.h"
 #include "watch.h"
 
 #define TYPE_BYTES_MAX 160 /* the part of a line that is the same for all events */
@@ -117,25 +118,11 @@ void watch_sent(struct watch *w, struct watcher *watcher, size_t len)
 
 /* ---- lines ------------------------------------------------------------------ */
 
-size_t watch_encode(char *out, const void *data, size_t len)
+/* A key as the value of a field. */
+static const char *key_text(char out[KEY_TEXT_BYTES], const struct key *key)
 {
-	static const char hex[] = "0123456789ABCDEF";
-	const uint8_t *p = data;
-	char *to = out;
-
-	for (const uint8_t *end = p + len; p < end; p++) {
-		bool plain = (*p >= '0' && *p <= '9') || (*p >= 'A' && *p <= 'Z') ||
-			     (*p >= 'a' && *p <= 'z') || *p == '-' || *p == '.' || *p == '_' || *p == '~';
-		if (plain) {
-			*to++ = (char)*p;
-			continue;
-		}
-		*to++ = '%';
-		*to++ = hex[*p >> 4];
-		*to++ = hex[*p & 15];
-	}
-	*to = '\0';
-	return (size_t)(to - out);
+	out[format_url(out, key->data, key->len)] = '\0';
+	return out;
 }
 
 /* Number an event, make its line, and give it to all who watch such. */
@@ -168,9 +155,8 @@ void watch_item_get(struct watch *w, const struct watch_item *item, const char *
 {
 	char key[KEY_TEXT_BYTES];
 
-	watch_encode(key, item->key->data, item->key->len);
-	report(w, WATCH_FETCHERS, "item_get", "key=%s status=%s clsid=%d cfd=%" PRId64 " size=%zu", key, status,
-	       item->class_id, item->conn, item->size);
+	report(w, WATCH_FETCHERS, "item_get", "key=%s status=%s clsid=%d cfd=%" PRId64 " size=%zu",
+	       key_text(key, item->key), status, item->class_id, item->conn, item->size);
 }
 
 void watch_item_store(struct watch *w, const struct watch_item *item, const char *status, const char *verb,
@@ -178,19 +164,17 @@ void watch_item_store(struct watch *w, const struct watch_item *item, const char
 {
 	char key[KEY_TEXT_BYTES];
 
-	watch_encode(key, item->key->data, item->key->len);
 	report(w, WATCH_MUTATIONS, "item_store",
-	       "key=%s status=%s cmd=%s ttl=%" PRId64 " clsid=%d cfd=%" PRId64 " size=%zu", key, status, verb,
-	       ttl_s, item->class_id, item->conn, item->size);
+	       "key=%s status=%s cmd=%s ttl=%" PRId64 " clsid=%d cfd=%" PRId64 " size=%zu",
+	       key_text(key, item->key), status, verb, ttl_s, item->class_id, item->conn, item->size);
 }
 
 void watch_deleted(struct watch *w, const struct watch_item *item, const char *verb)
 {
 	char key[KEY_TEXT_BYTES];
 
-	watch_encode(key, item->key->data, item->key->len);
-	report(w, WATCH_DELETIONS, "deleted", "key=%s cmd=%s clsid=%d size=%zu", key, verb, item->class_id,
-	       item->size);
+	report(w, WATCH_DELETIONS, "deleted", "key=%s cmd=%s clsid=%d size=%zu", key_text(key, item->key), verb,
+	       item->class_id, item->size);
 }
 
 void watch_change(struct watch *w, const struct items *items, const struct change *change)
@@ -203,9 +187,8 @@ void watch_change(struct watch *w, const struct items *items, const struct chang
 	int64_t ttl_s = i->exptime ? (int64_t)i->exptime - now_wall_s(w->now) : -1;
 	if (i->exptime && ttl_s < 0)
 		ttl_s = 0;
-	watch_encode(key, change->key.data, change->key.len);
 	report(w, WATCH_EVICTIONS, "eviction", "key=%s fetch=%s ttl=%" PRId64 " la=%" PRIu32 " clsid=%d size=%zu",
-	       key, i->bits & ITEM_FETCHED ? "yes" : "no", ttl_s, items_idle_s(items, i),
+	       key_text(key, &change->key), i->bits & ITEM_FETCHED ? "yes" : "no", ttl_s, items_idle_s(items, i),
 	       items_class_of(items, i), item_value_len(i));
 }
 

@@ -107,11 +107,7 @@ void watch_conn_new(struct watch *w, const struct watch_conn *conn);
 void watch_conn_close(struct watch *w, const struct watch_conn *conn, const char *reason);
 
 void watch_page_moved(struct watch *w, int from_class, int to_class, bool done);
-/* fields: "event=<name> ...", values with blanks encoded by watch_encode(). */
+/* fields: "event=<name> ...", text as format_url() makes it. */
 void watch_replication(struct watch *w, const char *fields);
-
-/* Text as the value of a field: letters, digits and - . _ ~ stay, all else becomes
- * %XX. out has 3 * len + 1 bytes; returns the length without the NUL. */
-size_t watch_encode(char *out, const void *data, size_t len);
 
 #endif

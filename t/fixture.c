@@ -61,6 +61,7 @@ void fixture_open(struct fixture *f)
 	        .evict = f->settings.evict,
 	        .replicated = f->settings.replicated,
 	        .tomb_bytes_max = 1 << 20,
+	        .track_sizes = f->settings.track_sizes,
 	        .hash_seed = 12345,
 	};
 	hlc_init(&f->hlc, !f->settings.replicated, 17);

@@ -232,7 +232,8 @@ START_TEST(the_general_list)
 	/* memcached's names, in its order, as far as they mean something here */
 	static const char *const order[] = {
 	        "pid", "uptime", "time", "version", "libevent", "pointer_size", "rusage_user", "rusage_system",
-	        "max_connections", "curr_connections", "total_connections", "cmd_get", "cmd_set", "cmd_flush",
+	        "max_connections", "curr_connections", "total_connections", "connection_structures",
+	        "response_obj_oom", "cmd_get", "cmd_set", "cmd_flush",
 	        "cmd_touch", "cmd_meta", "get_hits", "get_misses", "get_expired", "get_flushed", "delete_misses",
 	        "delete_hits", "incr_misses", "incr_hits", "decr_misses", "decr_hits", "cas_misses", "cas_hits",
 	        "cas_badval", "touch_hits", "touch_misses", "store_too_large", "store_no_memory", "auth_cmds",

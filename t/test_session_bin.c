@@ -341,7 +341,7 @@ START_TEST(without_uniques_and_without_flush)
 {
 	static const char *const packets[LINES_MAX] = {"01 " SET "k=a v=1", "00 k=a", "05 " NEVER "k=a", "01 " SET "k=a v=1 c=1",
 						       "08", "18", "0a"};
-	static const char *const replies[LINES_MAX] = {"01 00", "00 00 x=00000007 v=1", "05 00 v=4", "01 02 " EXISTS,
+	static const char *const replies[LINES_MAX] = {"01 00", "00 00 x=00000007 v=1", "05 00 v=4", ("01 02 " EXISTS),
 						       "08 20 v=Auth failure.", "18 20 v=Auth failure.", "0a 00"};
 	struct packet_bytes p;
 

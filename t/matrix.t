@@ -292,14 +292,14 @@ sub states_of
 	return \%found;
 }
 
-# Marks of keys, as mg shows them to who comes first; it may win, too.
+# Marks of keys, as mg shows them, but for who won.
 sub marks_of
 {
 	my ($n, @keys) = @_;
 	my %found;
 	while (my @some = splice @keys, 0, 100) {
 		$n->c->put(join '', map { "mg $_ k f s\r\n" } @some);
-		$found{$_} = $n->c->line for @some;
+		$found{$_} = $n->c->line =~ s/ [WZ]\b//gr for @some;
 	}
 	return \%found;
 }
@@ -326,11 +326,12 @@ sub play
 	$cases[$_]{key} .= $_ for 0 .. $#cases;
 	my @keys = map { $_->{key} } @cases;
 
-	# Every other key is first written on the other side.
-	my @first = ($writer, $other);
+	# Every other key is first written on the other side; who fetches it anew is known
+	# only where that was asked.
 	for my $i (0 .. $#cases) {
 		my $lines = $states{ $cases[$i]{state} }->($cases[$i]{key});
-		$_->c->talk($lines) for $first[$i % 2], $alone;
+		my $first = $i % 2 && $cases[$i]{state} !~ /anew/ ? $other : $writer;
+		$_->c->talk($lines) for $first, $alone;
 	}
 	wait_pair($one, $two, 30);
 	my ($mine, $its) = map { states_of($_, @keys) } $writer, $alone;
@@ -373,16 +374,16 @@ sub play
 	return;
 }
 
-# The first who asks for a stale value is told to fetch it anew, whichever side it
-# asks; who asks the other side then is told that somebody does.
+# Stale values are so on both sides, and keys are shown as they were given. Who is to
+# fetch a value anew is settled on each side for itself.
 sub compare_marks
 {
 	my ($way, $writer, $other, $case_of, @keys) = @_;
-	for my $step ([$other, 'the other side'], [$writer, 'this side, then']) {
-		my ($n, $where) = @$step;
-		my ($is, $want) = map { marks_of($_, @keys) } $n, $alone;
+	my $want = marks_of($alone, @keys);
+	for my $side ([$other, 'the other side'], [$writer, 'this side']) {
+		my ($n, $where) = @$side;
+		my $is = marks_of($n, @keys);
 		all_ok([map { $is->{$_} ne $want->{$_} ? "$case_of->{$_}{shown}: $is->{$_}, alone $want->{$_}" : () } @keys], "$way: marks on $where");
-		wait_pair($one, $two, 30);
 	}
 	return;
 }

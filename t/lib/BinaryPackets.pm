@@ -1,28 +1,22 @@
 package BinaryPackets;
 
-# The binary protocol for tests: packets made and taken apart. It takes numbers of
-# opcodes as they are; opcodes() reads their names from proto_bin.h.
+# Binary packets for tests that compare them: several at once, by any transport. Names
+# and rows of opcodes are read from the sources, so that none is forgotten.
+# BinaryClient.pm is for conversations.
 
 use strict;
 use warnings;
 
 use Exporter qw(import);
 
+use BinaryClient ();
 use MemcachedPair;
+
+*packet = \&BinaryClient::packet;
 
 our @EXPORT = qw(packet packets_of binary_talk opcodes opcode_table shown_packets);
 
 my $FENCE = 0xfe4ce;
-
-# A request: packet(opcode, key => , value => , extras => , cas => , opaque => ).
-sub packet
-{
-	my ($opcode, %o) = @_;
-	my ($extras, $key, $value) = map { defined $_ ? $_ : '' } @o{qw(extras key value)};
-	my ($cas, $opaque) = map { $_ || 0 } @o{qw(cas opaque)};
-	my $body = $extras . $key . $value;
-	return pack('CCnCCnNNQ>', 0x80, $opcode, length $key, length $extras, 0, 0, length $body, $opaque, $cas) . $body;
-}
 
 # Whole packets at the beginning of bytes, and what is left behind them.
 sub packets_of
@@ -50,7 +44,7 @@ sub binary_talk
 {
 	my ($client, $bytes) = @_;
 	my @found;
-	my $gone = { closed => 1 };
+	my $gone = { closed => 'closed' };
 	$client->put($bytes . packet(0x0a, opaque => $FENCE)) or return ($gone);
 	while (1) {
 		my $head = $client->bytes(24);
@@ -88,7 +82,7 @@ sub shown_packets
 	my (@packets) = @_;
 	return join ' + ', map {
 		my $p = $_;
-		$p->{closed} ? 'closed' : sprintf('op %02x status %04x opaque %x cas %s', @$p{qw(opcode status opaque)}, $p->{cas})
+		$p->{closed} ? $p->{closed} : sprintf('op %02x status %04x opaque %x cas %s', @$p{qw(opcode status opaque)}, $p->{cas})
 			. join '', map { length $p->{$_} ? " $_=" . (length $p->{$_} > 60 ? length($p->{$_}) . ' bytes' : $p->{$_} =~ s/([^ -~])/sprintf '\\x%02x', ord $1/ger) : '' } qw(extras key value)
 	} @packets;
 }

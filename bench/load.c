@@ -74,6 +74,17 @@ static void set_up_keys(struct program *p)
 		zipf_init(&w->zipf, count, o->zipf);
 }
 
+static const struct proto *find_protocol(const char *name)
+{
+	static const struct proto *const all[] = {&proto_text, &proto_meta, &proto_resp};
+
+	for (size_t i = 0; i < ARRAY_LEN(all); i++)
+		if (strcmp(name, all[i]->name) == 0)
+			return all[i];
+	require(false, "protocol", name);
+	return NULL;
+}
+
 static void set_up(struct program *p)
 {
 	const struct options *o = &p->options;
@@ -88,13 +99,13 @@ static void set_up(struct program *p)
 	        .poisson = o->poisson,
 	        .server_pid = (pid_t)o->server_pid,
 	};
-	p->config.proto = strcmp(o->protocol, "resp") == 0 ? &proto_resp : &proto_text;
-	require(strcmp(o->protocol, p->config.proto->name) == 0, "protocol", o->protocol);
+	p->config.proto = find_protocol(o->protocol);
 	w->width = p->config.width;
 	w->fill_misses = o->fill_misses;
 	w->rng.counter = (uint64_t)o->seed << 32;
 	require(workload_parse_mix(w, o->mix), "mix", o->mix);
 	require(!o->expiry || workload_parse_expiry(w, o->expiry), "expiry", o->expiry);
+	w->expiry_divisor = whole("expiry-divisor", o->expiry_divisor, 1, 1e9);
 	for (int k = 0; k < OP_KINDS; k++)
 		require(!workload_uses(w, k) || p->config.proto->ops[k], "mix", op_names[k]);
 	set_up_keys(p);

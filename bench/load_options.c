@@ -20,7 +20,7 @@ static const struct option_row {
         ROW("host", TYPE_TEXT, host, "127.0.0.1", "server"),
         ROW("port", TYPE_TEXT, port, "11211", ""),
         ROW("socket", TYPE_TEXT, socket_path, NULL, "path of a Unix socket, instead"),
-        ROW("protocol", TYPE_TEXT, protocol, "text", "text (memcached) or resp (Redis)"),
+        ROW("protocol", TYPE_TEXT, protocol, "text", "text, meta (memcached), resp (Redis)"),
         ROW("conns", TYPE_NUMBER, conns, "50", "connections"),
         ROW("depth", TYPE_NUMBER, depth, "1", "requests in flight on each"),
         ROW("width", TYPE_NUMBER, width, "1", "keys of one get"),
@@ -34,6 +34,8 @@ static const struct option_row {
         ROW("mix", TYPE_TEXT, mix, "get",
             "OP[:WEIGHT],... of get gets gat set add replace cas delete touch incr"),
         ROW("expiry", TYPE_TEXT, expiry, NULL, "SECONDS[:WEIGHT],... of what is stored"),
+        ROW("expiry-divisor", TYPE_NUMBER, expiry_divisor, "1",
+            "divide all of them by it; at least a second is left"),
         ROW("duration", TYPE_NUMBER, duration_s, "5", "seconds to measure"),
         ROW("warmup", TYPE_NUMBER, warmup_s, "0", "seconds before that, not counted"),
         ROW("ops", TYPE_NUMBER, ops, "0", "stop after so many requests; replaces --duration"),
@@ -88,7 +90,7 @@ static void help(const char *program)
 	       "Exit status: 0, 1 when a reply was wrong or the server failed, 2 usage.\n\n",
 	       program);
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		printf("  --%-12s %-5s %s", rows[i].name, what[rows[i].type], rows[i].help);
+		printf("  --%-14s %-5s %s", rows[i].name, what[rows[i].type], rows[i].help);
 		if (rows[i].fallback && *rows[i].fallback)
 			printf("  [%s]", rows[i].fallback);
 		printf("\n");

@@ -18,6 +18,7 @@ struct options {
 	const char *label;
 	double conns, depth, width;
 	double keys, zipf, seed;
+	double expiry_divisor;
 	double duration_s, warmup_s, ops, rate;
 	double server_pid;
 	bool flags_derived, size_varies;

@@ -49,6 +49,7 @@ struct proto {
 };
 
 extern const struct proto proto_text;
+extern const struct proto proto_meta;
 extern const struct proto proto_resp;
 
 /* A value has come for r->keys[i]: check it, note the hit, move the cursor. */

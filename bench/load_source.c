@@ -82,7 +82,11 @@ static int32_t pick(const struct weighted *table, unsigned count, struct rng *rn
 
 static int32_t pick_expiry(struct workload *w)
 {
-	return w->expiry_count ? pick(w->expiry, w->expiry_count, &w->rng) : 0;
+	if (w->expiry_count == 0)
+		return 0;
+	int32_t seconds = pick(w->expiry, w->expiry_count, &w->rng);
+	int32_t hasty = seconds / (int32_t)w->expiry_divisor;
+	return seconds > 0 && hasty == 0 ? 1 : hasty;
 }
 
 static uint32_t pick_key(struct workload *w, const struct keyspace *space)

@@ -28,6 +28,7 @@ struct workload {
 	unsigned mix_count;
 	struct weighted expiry[EXPIRIES_MAX]; /* seconds */
 	unsigned expiry_count;
+	uint32_t expiry_divisor; /* at least 1 */
 	struct zipf zipf;
 	bool skewed;      /* use zipf; else all keys alike */
 	bool fill_misses; /* set what a get did not find */

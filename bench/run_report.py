@@ -1,6 +1,6 @@
 """Results of a run: table, CSV, SVG, Markdown.
 
-Owns: medians, ratios, spreads, and how they look.
+Owns: medians, ratios, spreads, verdicts, and how they look.
 Must not know: how they were measured.
 """
 import csv
@@ -10,13 +10,17 @@ import shutil
 import statistics
 import subprocess
 
+LIMIT = None  # in place of a server's name in a bar: compare with a number
+
 
 class Row:
     """One figure of one case: a sample per server and round.
 
     unit     what is counted
     better   "more" or "less"
-    bars     [(server, factor)]: `this` must be at least (at most) factor times it
+    bars     [(server, factor)]: `this` must be at least (at most) factor times it;
+             [(LIMIT, number)]: at least (at most) the number
+    figure   whether it belongs into the plot
     """
 
     def __init__(self, case, unit, better="more", bars=(), note="", figure=True):
@@ -41,13 +45,19 @@ class Row:
         pairs = zip(self.samples.get("this", []), self.samples.get(server, []))
         return [a / b for a, b in pairs if b]
 
+    def reached(self, bar):
+        """What the bar is compared with: a ratio, or the figure itself; None
+        when it was not measured."""
+        if bar[0] is LIMIT:
+            return self.median("this")
+        ratios = self.ratios(bar[0])
+        return statistics.median(ratios) if ratios else None
+
     def verdict(self, bar):
-        server, factor = bar
-        ratios = self.ratios(server)
-        if not ratios:
+        got = self.reached(bar)
+        if got is None:
             return None
-        ratio = statistics.median(ratios)
-        return ratio >= factor if self.better == "more" else ratio <= factor
+        return got >= bar[1] if self.better == "more" else got <= bar[1]
 
 
 def show(value):
@@ -60,51 +70,65 @@ def show(value):
     return "{:,.0f}".format(value)
 
 
+def show_range(values):
+    return "%s - %s" % (show(min(values)), show(max(values))) if len(values) > 1 else ""
+
+
 def show_ratio(ratios):
     if not ratios:
-        return "-"
-    return "%.2f (%.2f-%.2f)" % (statistics.median(ratios), min(ratios), max(ratios))
+        return ""
+    if len(ratios) == 1:
+        return "%.3f" % ratios[0]
+    return "%.3f (%.3f - %.3f)" % (statistics.median(ratios), min(ratios), max(ratios))
 
 
-def show_bars(row):
-    words = []
-    for bar in row.bars:
-        verdict = row.verdict(bar)
-        sign = ">=" if row.better == "more" else "<="
-        state = {True: "met", False: "MISSED", None: "not measured"}[verdict]
-        words.append("%s %.2f x %s: %s" % (sign, bar[1], bar[0], state))
-    return "; ".join(words)
+def show_bar(row, bar):
+    sign = ">=" if row.better == "more" else "<="
+    wanted = "%s %s" % (sign, show(bar[1])) if bar[0] is LIMIT else \
+        "%s %.2f x %s" % (sign, bar[1], bar[0])
+    got = row.reached(bar)
+    if got is None:
+        return wanted + ": not measured"
+    shown = show(got) if bar[0] is LIMIT else "%.3f" % got
+    return "%s: %s (%s)" % (wanted, "met" if row.verdict(bar) else "MISSED", shown)
 
 
-def compared(rows):
-    names = []
-    for row in rows:
-        names += [s for s in row.samples if s not in names and s != "this"]
-    return names
+def show_bars(row, server):
+    """The bars that compare with this server; absolute ones stand with `this`."""
+    return "; ".join(show_bar(row, b) for b in row.bars
+                     if b[0] == server or (b[0] is LIMIT and server == "this"))
+
+
+def missed(rows):
+    return [(r, b) for r in rows for b in r.bars if r.verdict(b) is False]
+
+
+def unmeasured(rows):
+    return [(r, b) for r in rows for b in r.bars if r.verdict(b) is None]
+
+
+HEAD = ["case", "unit", "server", "median", "spread", "this / it", "bar"]
 
 
 def table(rows):
-    """Lists of cells, heading first."""
-    others = compared(rows)
-    head = ["case", "unit", "this"] + others + ["this/" + s for s in others] + ["bar"]
-    lines = [head]
+    """Lists of cells: one line for each case and server, `this` first."""
+    lines = []
     for row in rows:
-        cells = [row.case, row.unit, show(row.median("this"))]
-        cells += [show(row.median(s)) for s in others]
-        cells += [show_ratio(row.ratios(s)) for s in others]
-        lines.append(cells + [show_bars(row)])
+        servers = sorted(row.samples, key=lambda s: s != "this")
+        for i, server in enumerate(servers):
+            values = row.samples[server]
+            ratio = "" if server == "this" else show_ratio(row.ratios(server))
+            lines.append([row.case if i == 0 else "", row.unit if i == 0 else "", server,
+                          show(row.median(server)), show_range(values), ratio,
+                          show_bars(row, server)])
     return lines
 
 
 def text_table(rows):
-    lines = table(rows)
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    out = []
-    for line in lines:
-        cells = [c.ljust(w) if i < 2 else c.rjust(w)
-                 for i, (c, w) in enumerate(zip(line[:-1], widths))]
-        out.append(("  ".join(cells) + "  " + line[-1]).rstrip())
-    return "\n".join(out)
+    lines = [HEAD] + table(rows)
+    widths = [max(len(line[i]) for line in lines) for i in range(len(HEAD))]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths)).rstrip()
+                     for line in lines)
 
 
 def write_csv(rows, path):
@@ -117,6 +141,7 @@ def write_csv(rows, path):
                     out.writerow([row.case, row.unit, row.better, server, i + 1, value])
 
 
+NO_GNUPLOT = "no plot: gnuplot is not installed (Debian: gnuplot-nox)"
 GNUPLOT = """set terminal svg size 960,480 dynamic background rgb 'white' font 'sans,12'
 set output '%(svg)s'
 set title 'Relative to memcached -t 1 (= 1); lines: spread of the rounds'
@@ -134,11 +159,14 @@ plot %(plots)s
 
 
 def write_svg(rows, path):
-    """Bars of all figures that memcached -t 1 has, too. False without gnuplot."""
+    """Bars of all figures that memcached -t 1 has, too. Says why there is none."""
     rows = [r for r in rows if r.figure and r.better == "more" and r.median("mc-t1")]
-    servers = [s for s in ["this"] + compared(rows) if any(s in r.samples for r in rows)]
-    if not rows or not shutil.which("gnuplot"):
-        return False
+    present = {s for r in rows for s in r.samples}
+    servers = [s for s in ("this", "mc-t1", "mc-t2", "redis", "echo") if s in present]
+    if not rows:
+        return "no plot: nothing was compared with memcached"
+    if not shutil.which("gnuplot"):
+        return NO_GNUPLOT
     data = os.path.splitext(path)[0] + ".dat"
     with open(data, "w") as f:
         for row in rows:
@@ -154,7 +182,7 @@ def write_svg(rows, path):
                        ":xtic(1)" if i == 0 else "", s) for i, s in enumerate(servers))
     done = subprocess.run(["gnuplot"], input=GNUPLOT % {"svg": path, "plots": plots}, text=True)
     os.unlink(data)
-    return done.returncode == 0
+    return "" if done.returncode == 0 else "no plot: gnuplot failed"
 
 
 def cpu_model():
@@ -176,35 +204,54 @@ def read_line(path):
         return "unknown"
 
 
+def memory_gib():
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+
+
 def machine():
     return [("processor", "%s, %d cores" % (cpu_model(), os.cpu_count() or 0)),
+            ("memory", "%.0f GiB" % memory_gib()),
             ("system", "%s %s" % (platform.system(), platform.release())),
             ("TCP congestion control", read_line("/proc/sys/net/ipv4/tcp_congestion_control"))]
 
 
-PREAMBLE = """All servers run in turn, round after round, each pinned to one core and the load
-generator to another. A figure is the median of the rounds; a ratio is the
-median of the ratios within a round, with the smallest and the largest behind
-it. *echo* is a server that moves the same bytes and has no cache: the limit.
-*us/request* is processor time of the server; it counts also where the load
-generator is the slower side. Every reply was checked byte for byte.
+PREAMBLE = """All servers run in turn, round after round, each in a fresh process pinned to one
+core and the load generator to another. A figure is the median of the rounds, a
+ratio the median of the ratios within a round; the spread is from the smallest to
+the largest. *this* is the daemon of this tree, *mc-t1* and *mc-t2* are the
+distribution's memcached with one and two threads, *echo* is a server that moves
+the same bytes and has no cache: the limit. *us/request* is processor time of the
+server; it counts also where the load generator is the slower side. Every reply
+was checked byte for byte (but those of echo). bench/README says what each case is.
 """
 
 
-def write_markdown(rows, path, command, versions, has_svg):
-    lines = table(rows)
+def write_bars(f, rows):
+    bars = [(r, b) for r in rows for b in r.bars]
+    f.write("## Bars\n\n%d bars, %d missed, %d not measured.\n\n" %
+            (len(bars), len(missed(rows)), len(unmeasured(rows))))
+    f.write("| case | unit | bar |\n|---|---|---|\n")
+    for row, bar in sorted(bars, key=lambda rb: rb[0].verdict(rb[1]) is not False):
+        f.write("| %s | %s | %s |\n" % (row.case, row.unit, show_bar(row, bar)))
+
+
+def write_markdown(rows, path, facts, remarks, svg):
+    """facts: pairs of machine, versions, command; svg: name of the plot or ''."""
     with open(path, "w") as f:
         f.write("# Benchmark\n\n" + PREAMBLE + "\n")
-        for name, value in machine() + versions:
+        for name, value in machine() + facts:
             f.write("- %s: %s\n" % (name, value))
-        f.write("- command: `%s`\n\n" % command)
-        f.write("| " + " | ".join(lines[0]) + " |\n|" + "---|" * len(lines[0]) + "\n")
-        for line in lines[1:]:
+        for remark in remarks:
+            f.write("- %s\n" % remark)
+        f.write("\n")
+        if svg:
+            f.write("![relative to memcached](%s)\n\n" % svg)
+        write_bars(f, rows)
+        f.write("\n## All figures\n\n| " + " | ".join(HEAD) + " |\n|" + "---|" * len(HEAD) + "\n")
+        for line in table(rows):
             f.write("| " + " | ".join(line) + " |\n")
-        notes = [(r.case, r.note) for r in rows if r.note]
+        notes = {r.case: r.note for r in rows if r.note}
         if notes:
             f.write("\n")
-        for case, note in dict(notes).items():
+        for case, note in notes.items():
             f.write("- %s: %s\n" % (case, note))
-        if has_svg:
-            f.write("\n![relative to memcached](bench.svg)\n")

@@ -11,6 +11,8 @@ import time
 
 HOST = "127.0.0.1"
 START_SECONDS_MAX = 10
+CONNECTIONS = "16000"
+ITEM_MAX = "128m"
 # A server that waited for its core longer than this part of the time did not
 # have it for itself.
 DISTURBED_PART = 0.02
@@ -78,7 +80,7 @@ class Server:
         with socket.create_connection((HOST, self.port), timeout=5) as s:
             s.sendall(b"stats" + argument.encode() + b"\r\n")
             data = b""
-            while not data.endswith(b"END\r\n"):
+            while not data.endswith((b"END\r\n", b"ERROR\r\n")):
                 piece = s.recv(65536)
                 if not piece:
                     break
@@ -103,7 +105,7 @@ class Ours(Server):
 
     def argv(self):
         return [self.settings.daemon, "-l", HOST, "-p", str(self.port), "-m", str(self.memory),
-                "-c", "4096"] + user_option() + self.extra
+                "-c", CONNECTIONS, "-I", ITEM_MAX] + user_option() + self.extra
 
 
 class Rival(Server):
@@ -117,7 +119,8 @@ class Rival(Server):
 
     def argv(self):
         return [self.settings.rival, "-l", HOST, "-p", str(self.port), "-U", "0", "-m",
-                str(self.memory), "-c", "4096", "-t", str(self.threads)] + user_option()
+                str(self.memory), "-c", CONNECTIONS, "-I", ITEM_MAX,
+                "-t", str(self.threads)] + user_option()
 
 
 class Rival1(Rival):
@@ -177,7 +180,7 @@ def number(text):
 class Tool:
     """One of our load programs, started on the load core."""
 
-    def __init__(self, settings, name, options, stdin=None, urgent=False):
+    def __init__(self, settings, name, options, stdin=None, urgent=False, core=None, nice=0):
         argv = [os.path.join(settings.tools, name)]
         for key, value in options.items():
             if value is True:
@@ -186,7 +189,9 @@ class Tool:
                 argv += ["--" + key, str(value)]
         if urgent and settings.can_be_urgent:
             argv = ["chrt", "-f", "10"] + argv
-        self.argv = pinned(settings.load_core, argv)
+        if nice:
+            argv = ["nice", "-n", str(nice)] + argv
+        self.argv = argv if core == "any" else pinned(settings.load_core, argv)
         self.process = subprocess.Popen(self.argv, stdin=stdin, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True)
 
@@ -208,10 +213,10 @@ def load(settings, server, **options):
     return result
 
 
-def start_load(settings, server, urgent=False, **options):
+def start_load(settings, server, urgent=False, core=None, nice=0, protocol=None, **options):
     """Underscores for hyphens in the names of options."""
     options = {k.replace("_", "-"): v for k, v in options.items()}
     options.update({"host": HOST, "port": server.port, "server-pid": server.pid,
-                    "protocol": server.protocol, "quiet": True,
+                    "protocol": protocol or server.protocol, "quiet": True,
                     "unchecked": not server.checks_values})
-    return Tool(settings, "load", options, urgent=urgent)
+    return Tool(settings, "load", options, urgent=urgent, core=core, nice=nice)

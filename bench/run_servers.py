@@ -12,7 +12,6 @@ import time
 HOST = "127.0.0.1"
 START_SECONDS_MAX = 10
 CONNECTIONS = "16000"
-ITEM_MAX = "128m"
 # A server that waited for its core longer than this part of the time did not
 # have it for itself.
 DISTURBED_PART = 0.02
@@ -92,6 +91,10 @@ class Server:
 def user_option():
     return ["-u", "root"] if os.getuid() == 0 else []
 
+def item_option(memory):
+    """Items of 128 MB where there is room for them."""
+    return ["-I", "128m"] if memory >= 512 else []
+
 
 class Ours(Server):
     """The daemon of this tree; `extra` for the replication options."""
@@ -105,7 +108,7 @@ class Ours(Server):
 
     def argv(self):
         return [self.settings.daemon, "-l", HOST, "-p", str(self.port), "-m", str(self.memory),
-                "-c", CONNECTIONS, "-I", ITEM_MAX] + user_option() + self.extra
+                "-c", CONNECTIONS] + item_option(self.memory) + user_option() + self.extra
 
 
 class Rival(Server):
@@ -119,8 +122,8 @@ class Rival(Server):
 
     def argv(self):
         return [self.settings.rival, "-l", HOST, "-p", str(self.port), "-U", "0", "-m",
-                str(self.memory), "-c", CONNECTIONS, "-I", ITEM_MAX,
-                "-t", str(self.threads)] + user_option()
+                str(self.memory), "-c", CONNECTIONS, "-t", str(self.threads)] + \
+            item_option(self.memory) + user_option()
 
 
 class Rival1(Rival):

@@ -195,6 +195,18 @@ static struct store_write write_of(const struct command *cmd)
 	};
 }
 
+static void refuse_body(struct engine *e, const struct command *cmd, enum store_result result,
+			struct reply *reply)
+{
+	bool too_large = result == STORE_TOO_LARGE;
+
+	if (command_is_traced(e))
+		command_trace_refused(e, &cmd->key, cmd->value_len, result, command_row(cmd->id)->word);
+	e->stats->store_too_large += too_large;
+	e->stats->store_no_memory += !too_large;
+	reply->status = too_large ? REPLY_TOO_LARGE : REPLY_NO_MEMORY_STORING;
+}
+
 bool command_body_begin(struct engine *e, struct command *cmd, struct reply *reply)
 {
 	struct store st = store_of(e);
@@ -208,12 +220,20 @@ bool command_body_begin(struct engine *e, struct command *cmd, struct reply *rep
 		cmd->key.data = item_key(write.item);
 		return true;
 	}
-	if (command_is_traced(e))
-		command_trace_refused(e, &cmd->key, cmd->value_len, result, command_row(cmd->id)->word);
-	bool too_large = result == STORE_TOO_LARGE;
-	e->stats->store_too_large += too_large;
-	e->stats->store_no_memory += !too_large;
-	reply->status = too_large ? REPLY_TOO_LARGE : REPLY_NO_MEMORY_STORING;
+	refuse_body(e, cmd, result, reply);
+	return false;
+}
+
+bool command_body_more(struct engine *e, struct command *cmd, struct reply *reply)
+{
+	struct store st = store_of(e);
+	struct store_write write = write_of(cmd);
+
+	if (store_more(&st, &write))
+		return true;
+	refuse_body(e, cmd, STORE_NO_MEMORY, reply);
+	store_refuse(&st, &write);
+	cmd->item = NULL;
 	return false;
 }
 

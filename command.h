@@ -60,6 +60,9 @@ void command_dispatch(struct engine *e, const struct command *cmd, struct reply 
  * and the value must be swallowed. On success cmd->key points into the item,
  * so that the command outlives the line it came in. */
 bool command_body_begin(struct engine *e, struct command *cmd, struct reply *reply);
+/* A large value gets its memory in parts: this is for when items_reserved_len() of it
+ * have come. False: as above. */
+bool command_body_more(struct engine *e, struct command *cmd, struct reply *reply);
 /* The value's end is not where the command said: give the item back. */
 void command_body_abort(struct engine *e, struct command *cmd, struct reply *reply);
 /* The client is gone: the same, without counting an attempt. */

@@ -301,6 +301,7 @@ void items_install(struct items *it, struct item *reserved, enum cause cause,
 {
 	struct item *i = reserved;
 	assert(item_kind(i) == ITEM_KIND_RESERVED || item_kind(i) == ITEM_KIND_RESERVED_LARGE);
+	assert(items_reserved_len(it, i) == item_value_len(i));
 	items_catch_up(it);
 	struct key key = {item_key(i), i->key_len, (uint64_t)i->q_prev << 32 | i->q_next};
 	item_note(it, i)->held--;

@@ -178,6 +178,14 @@ uint32_t items_idle_s(const struct items *it, const struct item *i);
 struct item *items_reserve(struct items *it, const struct key *key, size_t value_len, uint32_t flags,
                            uint32_t exptime, enum items_status *status);
 void items_release(struct items *it, struct item *reserved);
+/* The same, but a large value gets memory for its first part only: making room for
+ * all of it at once would take too long. items_reserved_len() says how much of the
+ * value there is memory for, items_reserve_more() adds a part; false: no memory,
+ * release it. Before it is installed all of it must be there. */
+struct item *items_reserve_part(struct items *it, const struct key *key, size_t value_len, uint32_t flags,
+                                uint32_t exptime, enum items_status *status);
+size_t items_reserved_len(const struct items *it, const struct item *reserved);
+bool items_reserve_more(struct items *it, struct item *reserved);
 /* Whether an item of this size can be held at all under the configuration. */
 bool items_fits(const struct items *it, size_t key_len, size_t value_len, uint32_t flags);
 

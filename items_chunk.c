@@ -22,6 +22,7 @@
 #include "compat.h"
 #include "items_internal.h"
 
+#define RESERVE_PIECE 64 /* chunks that a part of a large value gets */
 #define FREE_PIECE 64    /* chunks of a chain freed at once */
 #define TRASH_PIECE 256  /* chunks of trash freed by one who needs a chunk */
 /* Evictions tried for one chunk. One is enough, unless what is evicted lies in
@@ -232,45 +233,78 @@ static struct item *reserve_small(struct items *it, const struct key *key, size_
 	return i;
 }
 
-/* Append `count` chunks to a large item that has none yet. */
-static bool build_chain(struct items *it, struct item *i, size_t count)
+/* Until it is installed a large item's version says how far its chain goes. */
+static uint64_t chain_state(uint64_t chunks, uint32_t last)
 {
-	void *last = i;
-	while (count-- > 0) {
+	return chunks << 32 | last;
+}
+static uint32_t chain_last(const struct item *i)
+{
+	return (uint32_t)i->version;
+}
+static size_t chain_chunks(const struct item *i)
+{
+	return i->version >> 32;
+}
+
+/* Append chunks to a large item's chain, at most `most`. */
+static bool extend_chain(struct items *it, struct item *i, size_t most)
+{
+	size_t wanted = large_chunks(item_key_offset(i) + i->key_len, item_value_len(i)) - 1;
+	size_t count = wanted - chain_chunks(i);
+	for (count = count < most ? count : most; count > 0; count--) {
 		struct chain *c = get_chunk(it, it->slabs.large);
 		if (!c)
 			return false;
-		*c = (struct chain){.bits = ITEM_KIND_CHAIN, .prev = slabs_handle(&it->slabs, last)};
-		*chunk_next(last) = slabs_handle(&it->slabs, c);
-		last = c;
+		uint32_t handle = slabs_handle(&it->slabs, c), last = chain_last(i);
+		*c = (struct chain){.bits = ITEM_KIND_CHAIN, .prev = last};
+		*chunk_next(slabs_ptr(&it->slabs, last)) = handle;
+		i->version = chain_state(chain_chunks(i) + 1, handle);
 	}
 	return true;
 }
 
+size_t items_reserved_len(const struct items *it, const struct item *reserved)
+{
+	size_t value_len = item_value_len(reserved);
+	(void)it;
+	if (!item_is_large(reserved))
+		return value_len;
+	size_t len = large_head_bytes(reserved) + chain_chunks(reserved) * CHAIN_DATA_BYTES;
+	return len < value_len ? len : value_len;
+}
+
+bool items_reserve_more(struct items *it, struct item *reserved)
+{
+	assert(item_kind(reserved) == ITEM_KIND_RESERVED_LARGE && !it->observer.in_emit);
+	return extend_chain(it, reserved, RESERVE_PIECE);
+}
+
+/* With memory for at most `most` chunks behind the first. */
 static struct item *reserve_large(struct items *it, const struct key *key, size_t value_len,
-                                  uint32_t flags)
+                                  uint32_t flags, size_t most)
 {
 	struct item *i = get_chunk(it, it->slabs.large);
 	if (!i)
 		return NULL;
-	size_t head = head_bytes(key->len, flags) + sizeof(struct large_head);
 	write_head(i, key, ITEM_KIND_RESERVED_LARGE, 0, flags);
 	*item_large_head(i) = (struct large_head){.value_len = (uint32_t)value_len};
 	/* Held from now on: making room for the chain must not touch it. */
 	item_note(it, i)->held++;
 	it->misc.held_large++;
-	bool whole = build_chain(it, i, large_chunks(head, value_len) - 1);
+	i->version = chain_state(0, item_handle(it, i));
+	bool enough = extend_chain(it, i, most);
 	item_note(it, i)->held--;
 	it->misc.held_large--;
-	if (!whole) {
+	if (!enough) {
 		free_item(it, i);
 		return NULL;
 	}
 	return i;
 }
 
-struct item *items_reserve(struct items *it, const struct key *key, size_t value_len,
-                           uint32_t flags, uint32_t exptime, enum items_status *status)
+static struct item *reserve(struct items *it, const struct key *key, size_t value_len, uint32_t flags,
+                            uint32_t exptime, size_t most, enum items_status *status)
 {
 	assert(!it->observer.in_emit && key->len > 0);
 	if (!items_fits(it, key->len, value_len, flags)) {
@@ -282,7 +316,7 @@ struct item *items_reserve(struct items *it, const struct key *key, size_t value
 	ghost_prefetch(&it->ghost, key->hash);
 	bool small = is_contiguous(it, head_bytes(key->len, flags) + value_len);
 	struct item *i = small ? reserve_small(it, key, value_len, flags)
-	                       : reserve_large(it, key, value_len, flags);
+	                       : reserve_large(it, key, value_len, flags, most);
 	if (!i) {
 		int id = slabs_class_for(&it->slabs, head_bytes(key->len, flags) + value_len);
 		it->counters.out_of_memory++;
@@ -296,6 +330,18 @@ struct item *items_reserve(struct items *it, const struct key *key, size_t value
 	it->misc.held_large += item_is_large(i);
 	*status = ITEMS_OK;
 	return i;
+}
+
+struct item *items_reserve(struct items *it, const struct key *key, size_t value_len,
+                           uint32_t flags, uint32_t exptime, enum items_status *status)
+{
+	return reserve(it, key, value_len, flags, exptime, SIZE_MAX, status);
+}
+
+struct item *items_reserve_part(struct items *it, const struct key *key, size_t value_len,
+                                uint32_t flags, uint32_t exptime, enum items_status *status)
+{
+	return reserve(it, key, value_len, flags, exptime, RESERVE_PIECE, status);
 }
 
 void items_release(struct items *it, struct item *reserved)

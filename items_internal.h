@@ -100,6 +100,8 @@ static inline void item_set_access(struct item *i, uint32_t now_s)
 }
 /* Chunks that a large item of this key and value takes. */
 size_t large_chunks(size_t head_bytes, size_t value_len);
+/* Value bytes that the first chunk of a large item has room for. */
+size_t large_head_bytes(const struct item *i);
 /* The chain pointer of a chunk of a large item, head or continuation. */
 uint32_t *chunk_next(void *chunk);
 

@@ -62,8 +62,7 @@ uint32_t items_idle_s(const struct items *it, const struct item *i)
 
 /* ---- large values ------------------------------------------------------------- */
 
-/* Value bytes that the first chunk of a large item holds. */
-static size_t head_value_bytes(const struct item *i)
+size_t large_head_bytes(const struct item *i)
 {
 	return LARGE_CHUNK_BYTES - item_key_offset(i) - i->key_len;
 }
@@ -98,13 +97,14 @@ void items_forget_places(struct items *it, uint32_t item)
 }
 
 /* The continuation chunk that holds the value's byte at offset, which lies
- * behind the first chunk; *start becomes the offset of the chunk's first byte. */
+ * behind the first chunk; *start becomes the offset of the chunk's first byte. 0
+ * when it has no memory yet. */
 static uint32_t find_chunk(const struct items *it, const struct item *i, size_t offset,
                            size_t *start)
 {
 	const struct read_place *p = place_of(it, item_handle(it, i));
 	uint32_t chunk = item_large_head(i)->next;
-	*start = head_value_bytes(i);
+	*start = large_head_bytes(i);
 	if (p->item == item_handle(it, i) && p->offset <= offset) {
 		chunk = p->chunk;
 		*start = p->offset;
@@ -113,7 +113,6 @@ static uint32_t find_chunk(const struct items *it, const struct item *i, size_t 
 		chunk = ((struct chain *)slabs_ptr(&it->slabs, chunk))->next;
 		*start += CHAIN_DATA_BYTES;
 	}
-	assert(chunk != 0);
 	return chunk;
 }
 
@@ -125,7 +124,8 @@ static int chain_iov(const struct items *it, const struct item *i, size_t offset
 	uint32_t chunk = find_chunk(it, i, offset, &start), last = chunk;
 	size_t last_start = start;
 	int count = 0;
-	while (count < iov_max && offset < value_len) {
+	assert(chunk || item_kind(i) == ITEM_KIND_RESERVED_LARGE);
+	while (chunk && count < iov_max && offset < value_len) {
 		struct chain *c = slabs_ptr(&it->slabs, chunk);
 		size_t skip = offset - start, len = CHAIN_DATA_BYTES - skip;
 		if (len > value_len - offset)
@@ -138,7 +138,8 @@ static int chain_iov(const struct items *it, const struct item *i, size_t offset
 		chunk = c->next;
 	}
 	uint32_t item = item_handle(it, i);
-	*place_of(it, item) = (struct read_place){item, last, last_start};
+	if (last)
+		*place_of(it, item) = (struct read_place){item, last, last_start};
 	return count;
 }
 
@@ -151,7 +152,7 @@ int items_value_iov(const struct items *it, const struct item *i, size_t offset,
 	assert(offset <= value_len && !item_is_tomb(i));
 	if (offset == value_len || iov_max <= 0)
 		return 0;
-	size_t first = item_is_large(i) ? head_value_bytes(i) : value_len;
+	size_t first = item_is_large(i) ? large_head_bytes(i) : value_len;
 	if (first > value_len)
 		first = value_len;
 	if (offset < first) {

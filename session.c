@@ -81,7 +81,8 @@ enum pause {
 
 struct upload {
 	struct command cmd;
-	size_t got; /* of value and end */
+	size_t got;  /* of value and end */
+	size_t room; /* so much of the value there is memory for; the rest comes in parts */
 	uint8_t end[BODY_END_LEN];
 	bool active;
 };
@@ -308,12 +309,32 @@ static void finish_upload(struct session *s)
 	answer(s, &reply);
 }
 
-/* Copy len bytes of the value into the item being filled. */
-static void fill_value(struct session *s, const uint8_t *p, size_t len)
+/* Memory for the next part of a large value. False: there is none, what is left of it
+ * is thrown away. */
+static bool make_room(struct session *s)
 {
 	struct upload *u = &s->upload;
+	struct reply reply = reply_to(s, &u->cmd);
+
+	if (command_body_more(s->engine, &u->cmd, &reply)) {
+		u->room = items_reserved_len(s->engine->items, u->cmd.item);
+		return true;
+	}
+	u->active = false;
+	struct swallow rest = {.left = upload_missing(u), .error = reply.status, .cmd = u->cmd};
+	swallow_then_answer(s, &rest);
+	return false;
+}
+
+/* Copy len bytes of the value into the item being filled; how many could be. */
+static size_t fill_value(struct session *s, const uint8_t *p, size_t len)
+{
+	struct upload *u = &s->upload;
+	size_t before = u->got;
 
 	while (len > 0) {
+		if (u->got == u->room && !make_room(s))
+			break;
 		struct iovec iov[BODY_IOV_MAX];
 		int count = items_value_iov(s->engine->items, u->cmd.item, u->got, iov, BODY_IOV_MAX);
 		assert(count > 0);
@@ -325,6 +346,7 @@ static void fill_value(struct session *s, const uint8_t *p, size_t len)
 			u->got += n;
 		}
 	}
+	return u->got - before;
 }
 
 static size_t upload_some(struct session *s, const uint8_t *p, size_t len)
@@ -336,7 +358,9 @@ static size_t upload_some(struct session *s, const uint8_t *p, size_t len)
 
 	if (of_value > total)
 		of_value = total;
-	fill_value(s, p, of_value);
+	size_t filled = fill_value(s, p, of_value);
+	if (filled < of_value)
+		return filled;
 	for (size_t i = of_value; i < total; i++)
 		u->end[u->got++ - value_len] = p[i];
 	if (upload_missing(u) == 0)
@@ -357,6 +381,7 @@ static void begin_upload(struct session *s, struct parsed *parsed)
 	}
 	s->upload.cmd = *cmd;
 	s->upload.got = 0;
+	s->upload.room = items_reserved_len(s->engine->items, cmd->item);
 	s->upload.active = true;
 	if (upload_missing(&s->upload) == 0) /* an empty value that nothing ends */
 		finish_upload(s);
@@ -678,6 +703,8 @@ void session_body_received(struct session *s, size_t len)
 	s->running = true;
 	if (upload_missing(u) == 0)
 		finish_upload(s);
+	else if (u->got == u->room && u->room < u->cmd.value_len)
+		make_room(s);
 	s->running = false;
 	hold_changes(s, clock);
 }

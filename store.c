@@ -56,13 +56,25 @@ enum store_result store_begin(const struct store *st, struct store_write *write)
 	enum items_status status = ITEMS_OK;
 
 	assert(write->key.len > 0 && write->key.len <= KEY_BYTES_MAX);
-	write->item = items_reserve(st->items, &write->key, write->value_len, write->flags, write->exptime,
-				    &status);
+	write->item = items_reserve_part(st->items, &write->key, write->value_len, write->flags,
+					 write->exptime, &status);
 	if (write->item)
 		return STORE_OK;
 	if (write->remove_on_failure)
 		items_remove(st->items, &write->key, CAUSE_CLIENT, NULL); /* [T1] */
 	return result_of(status);
+}
+
+bool store_more(const struct store *st, struct store_write *write)
+{
+	return items_reserve_more(st->items, write->item);
+}
+
+void store_refuse(const struct store *st, struct store_write *write)
+{
+	if (write->remove_on_failure)
+		items_remove(st->items, &write->key, CAUSE_CLIENT, NULL); /* [T1] */
+	store_abort(st, write);
 }
 
 void store_abort(const struct store *st, struct store_write *write)

@@ -8,6 +8,7 @@
  * to arrive:
  *
  *     store_begin()  reserve      -> the caller fills write.item's value
+ *     store_more()   memory for the next part of a large value, or store_refuse()
  *     store_commit() or store_abort()   end it, either way
  *
  * Must not know: protocols, sessions, statistics, replication. All its changes
@@ -73,6 +74,11 @@ uint32_t store_exptime(const struct store *st, int64_t sent);
 /* Reserve room for the value. STORE_OK, STORE_TOO_LARGE or STORE_NO_MEMORY
  * (then write->item is NULL and nothing is to be ended). */
 enum store_result store_begin(const struct store *st, struct store_write *write);
+/* Memory for more of the value than items_reserved_len() says there is for. False: there
+ * is none, store_refuse() ends it. */
+bool store_more(const struct store *st, struct store_write *write);
+/* As if store_begin() had found no memory. */
+void store_refuse(const struct store *st, struct store_write *write);
 /* The value is complete. Consumes write->item whatever the result; only verb,
  * key, cas, remove_on_failure and item are looked at. */
 enum store_result store_commit(const struct store *st, struct store_write *write);

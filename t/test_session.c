@@ -255,6 +255,15 @@ static void take_hit(size_t *at, const char *key, size_t len, unsigned seed)
 	*at += 2;
 }
 
+static void send_raw(char byte, size_t len)
+{
+	char *data = malloc(len);
+
+	memset(data, byte, len);
+	client_send(&c, data, len);
+	free(data);
+}
+
 static void take_line(size_t *at, const char *line)
 {
 	if (c.out.len < *at + strlen(line) || memcmp(c.out.data + *at, line, strlen(line)) != 0)
@@ -312,6 +321,38 @@ START_TEST(too_large_is_swallowed_and_removes_the_old)
 	text_str(&t, "\r\nget a\r\n");
 	client_expect(&c, t.data, "VALUE a 0 1\r\nx\r\nEND\r\n");
 	text_free(&t);
+}
+END_TEST
+
+/* A large value gets its memory as it comes. Its first parts found some. */
+START_TEST(memory_runs_out_in_the_middle_of_a_value)
+{
+	static const uint64_t chunks[] = {1, 2, 66, 67, 100, 200};
+
+	for (size_t i = 0; i < ARRAY_LEN(chunks); i++) {
+		size_t at = 0;
+		c.pace = (struct pace){0};
+		client_expect(&c, "set a 0 0 1\r\nx\r\n", "STORED\r\n");
+		c.pace = paces[_i];
+		c.out.len = 0;
+		items_fail_alloc_after(f.items, chunks[i]);
+		send_set("a", 1000000, 0);
+		client_send(&c, "get a\r\nmn\r\n", 11);
+		take_line(&at, "SERVER_ERROR out of memory storing object\r\nEND\r\nMN\r\n");
+		ck_assert_uint_eq(at, c.out.len);
+		ck_assert_uint_eq(f.stats.store_no_memory, i + 1);
+		ck_assert_ptr_null(items_check(f.items));
+		ck_assert(session_is_idle(c.session));
+	}
+	client_expect(&c, "set a 0 0 1\r\nx\r\n", "STORED\r\n");
+	items_fail_alloc_after(f.items, 100);
+	c.pace = (struct pace){0};
+	c.out.len = 0;
+	client_send(&c, "add b 0 0 900000 noreply\r\n", 26);
+	for (int i = 0; i < 9; i++)
+		send_raw('v', 100000);
+	client_expect(&c, "\r\nget a b\r\n", "VALUE a 0 1\r\nx\r\nEND\r\n");
+	items_fail_alloc_after(f.items, 0);
 }
 END_TEST
 
@@ -850,6 +891,7 @@ int main(void)
 	tcase_add_checked_fixture(more, open_both, close_both);
 	tcase_add_loop_test(more, values_of_all_sizes, 0, (int)ARRAY_LEN(sizes));
 	tcase_add_loop_test(more, too_large_is_swallowed_and_removes_the_old, 0, (int)ARRAY_LEN(paces));
+	tcase_add_loop_test(more, memory_runs_out_in_the_middle_of_a_value, 0, (int)ARRAY_LEN(paces));
 	tcase_add_test(more, a_value_being_sent_survives_its_replacement);
 	tcase_add_test(more, incr_while_a_reader_holds_the_bytes);
 	tcase_add_test(more, a_long_number_keeps_its_length);

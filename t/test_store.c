@@ -39,6 +39,8 @@ static void fill(struct item *item, unsigned seed)
 	size_t at = 0, len = item_value_len(item);
 
 	while (at < len) {
+		if (at == items_reserved_len(f.items, item))
+			MUST(items_reserve_more(f.items, item));
 		int count = items_value_iov(f.items, item, at, iov, 4);
 		MUST(count > 0);
 		for (int i = 0; i < count; i++) {

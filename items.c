@@ -67,7 +67,7 @@ static bool init_parts(struct items *it)
 		return false;
 	it->min_exptime = vmem_reserve(page_table_bytes(it, sizeof(*it->min_exptime)));
 	it->notes = vmem_reserve(page_table_bytes(it, sizeof(*it->notes)));
-	it->places = calloc(READ_PLACES, sizeof(*it->places));
+	it->places = calloc(1, sizeof(*it->places));
 	if (config->track_sizes && !(it->misc.sizes = vmem_reserve(sizes_bytes(it))))
 		return false;
 	return it->min_exptime && it->notes && it->places &&

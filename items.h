@@ -171,17 +171,14 @@ uint32_t items_idle_s(const struct items *it, const struct item *i);
 
 /* ---- writing: reserve -> fill -> install or release ------------------------ */
 
-/* A private, unlinked item for key with room for value_len bytes; may evict.
- * NULL and *status on failure (ITEMS_TOO_LARGE when it can never fit). The
- * caller fills the value (items_value_iov), then installs or releases. It is
- * pinned by being reserved. */
+/* A private, unlinked item for key with room for value_len bytes; may evict. NULL and
+ * *status on failure (ITEMS_TOO_LARGE when it can never fit). The caller fills the value
+ * (items_value_iov), then installs or releases. It is pinned by being reserved. */
 struct item *items_reserve(struct items *it, const struct key *key, size_t value_len, uint32_t flags,
                            uint32_t exptime, enum items_status *status);
 void items_release(struct items *it, struct item *reserved);
-/* The same, but a large value gets memory for its first part only: making room for
- * all of it at once would take too long. items_reserved_len() says how much of the
- * value there is memory for, items_reserve_more() adds a part; false: no memory,
- * release it. Before it is installed all of it must be there. */
+/* The same, but a large value gets memory for its first part only, which takes no time.
+ * _more() adds a part (false: no memory, release it), _len() says how much there is. */
 struct item *items_reserve_part(struct items *it, const struct key *key, size_t value_len, uint32_t flags,
                                 uint32_t exptime, enum items_status *status);
 size_t items_reserved_len(const struct items *it, const struct item *reserved);

@@ -17,8 +17,7 @@
  *   items_stats.c  gauges and counters, lists for operators
  *   items_check.c  the consistency checker
  *
- * Must not know: what items.h must not know. Included by items*.c and tests of
- * them only.
+ * Must not know: what items.h must not know. For items*.c and tests of them only.
  *
  * The way of a chunk:
  *
@@ -100,19 +99,18 @@ static inline void item_set_access(struct item *i, uint32_t now_s)
 }
 /* Chunks that a large item of this key and value takes. */
 size_t large_chunks(size_t head_bytes, size_t value_len);
-/* Value bytes that the first chunk of a large item has room for. */
-size_t large_head_bytes(const struct item *i);
+size_t large_head_bytes(const struct item *i); /* of the value, in the first chunk */
 /* The chain pointer of a chunk of a large item, head or continuation. */
 uint32_t *chunk_next(void *chunk);
 
-/* Where the last reader of a large value stood, so that reading on in pieces
- * does not start from the first chunk each time. */
-struct read_place {
-	uint32_t item;  /* handle, 0 = empty */
-	uint32_t chunk; /* handle */
-	size_t offset;  /* of the chunk's first byte in the value */
+/* Where readers of large values stand: reading on does not start from the first chunk. */
+struct read_places {
+	struct read_place {
+		uint32_t item, chunk; /* handles, 0 = empty */
+		size_t offset;        /* of the chunk's first byte in the value */
+	} at[64];
+	uint32_t next; /* given to the next reader */
 };
-#define READ_PLACES 16 /* a power of two */
 
 /* ---- parts ---------------------------------------------------------------------- */
 
@@ -219,7 +217,7 @@ struct items {
 	struct page_note *notes;
 	struct ghost ghost;
 	struct pins pins;
-	struct read_place *places;
+	struct read_places *places;
 	struct sweep sweep;
 	struct mover mover;
 	struct memory_limit limit;

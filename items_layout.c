@@ -10,8 +10,8 @@
  *                     next -> links | value
  *
  * A large value is usually read from its beginning to its end in pieces as a
- * socket takes them. The last place of each reader is remembered, so that the
- * next piece is found without following the chain from its start. Places are
+ * socket takes them. The last places of some readers are remembered, so that the
+ * next piece is found without following the chain from its start. They are
  * forgotten when their item is freed or a chunk moves; they are only hints.
  *
  * Must not know: the index, the queues.
@@ -83,32 +83,33 @@ uint32_t *chunk_next(void *chunk)
 	return &item_large_head(chunk)->next;
 }
 
-static struct read_place *place_of(const struct items *it, uint32_t item)
+/* The place nearest before offset, NULL if there is none. */
+static struct read_place *find_place(const struct items *it, uint32_t item, size_t offset)
 {
-	return &it->places[(item * UINT32_C(0x9e3779b1)) >> 28 & (READ_PLACES - 1)];
+	struct read_place *best = NULL;
+	for (size_t n = 0; n < ARRAY_LEN(it->places->at); n++) {
+		struct read_place *p = &it->places->at[n];
+		if (p->item == item && p->offset <= offset && (!best || p->offset > best->offset))
+			best = p;
+	}
+	return best;
 }
 
 void items_forget_places(struct items *it, uint32_t item)
 {
-	if (item == 0)
-		memset(it->places, 0, READ_PLACES * sizeof(*it->places));
-	else if (place_of(it, item)->item == item)
-		*place_of(it, item) = (struct read_place){0};
+	for (size_t n = 0; n < ARRAY_LEN(it->places->at); n++)
+		if (item == 0 || it->places->at[n].item == item)
+			it->places->at[n] = (struct read_place){0};
 }
 
 /* The continuation chunk that holds the value's byte at offset, which lies
  * behind the first chunk; *start becomes the offset of the chunk's first byte. 0
  * when it has no memory yet. */
-static uint32_t find_chunk(const struct items *it, const struct item *i, size_t offset,
-                           size_t *start)
+static uint32_t find_chunk(const struct items *it, const struct item *i, const struct read_place *p,
+                           size_t offset, size_t *start)
 {
-	const struct read_place *p = place_of(it, item_handle(it, i));
-	uint32_t chunk = item_large_head(i)->next;
-	*start = large_head_bytes(i);
-	if (p->item == item_handle(it, i) && p->offset <= offset) {
-		chunk = p->chunk;
-		*start = p->offset;
-	}
+	uint32_t chunk = p ? p->chunk : item_large_head(i)->next;
+	*start = p ? p->offset : large_head_bytes(i);
 	while (chunk && offset - *start >= CHAIN_DATA_BYTES) {
 		chunk = ((struct chain *)slabs_ptr(&it->slabs, chunk))->next;
 		*start += CHAIN_DATA_BYTES;
@@ -121,8 +122,10 @@ static int chain_iov(const struct items *it, const struct item *i, size_t offset
                      struct iovec *iov, int iov_max)
 {
 	size_t value_len = item_value_len(i), start;
-	uint32_t chunk = find_chunk(it, i, offset, &start), last = chunk;
-	size_t last_start = start;
+	uint32_t item = item_handle(it, i);
+	struct read_place *place = find_place(it, item, offset);
+	uint32_t chunk = find_chunk(it, i, place, offset, &start);
+	struct read_place here = {item, chunk, start};
 	int count = 0;
 	assert(chunk || item_kind(i) == ITEM_KIND_RESERVED_LARGE);
 	while (chunk && count < iov_max && offset < value_len) {
@@ -131,15 +134,14 @@ static int chain_iov(const struct items *it, const struct item *i, size_t offset
 		if (len > value_len - offset)
 			len = value_len - offset;
 		iov[count++] = (struct iovec){c->data + skip, len};
-		last = chunk;
-		last_start = start;
 		offset += len;
 		start += CHAIN_DATA_BYTES;
 		chunk = c->next;
 	}
-	uint32_t item = item_handle(it, i);
-	if (last)
-		*place_of(it, item) = (struct read_place){item, last, last_start};
+	if (!place && offset < value_len) /* who gets all of it does not come back */
+		place = &it->places->at[it->places->next++ % ARRAY_LEN(it->places->at)];
+	if (place && here.chunk)
+		*place = here;
 	return count;
 }
 

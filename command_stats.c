@@ -151,6 +151,14 @@ static void stats_traffic(const struct engine *e, const struct stats_sink *sink)
 	COUNTER(time_in_listen_disabled_us);
 	stats_u64(sink, "threads", 1);
 	COUNTER(conn_yields);
+	if (!e->settings->udp_port)
+		return;
+	COUNTER(udp_datagrams);
+	COUNTER(udp_malformed);
+	COUNTER(udp_limited);
+	COUNTER(udp_dropped);
+	COUNTER(udp_too_large);
+	COUNTER(udp_send_errors);
 }
 
 static void stats_memory(const struct engine *e, const struct stats_sink *sink)
@@ -207,6 +215,7 @@ static void settings_shell(const struct engine *e, const struct stats_sink *sink
 	stats_u64(sink, "maxbytes", memory_limit(e));
 	stats_i64(sink, "maxconns", s->conns_max);
 	stats_i64(sink, "tcpport", s->tcp_port);
+	stats_i64(sink, "udpport", s->udp_port);
 	stats_str(sink, "inter", s->listen_text[0] ? s->listen_text : "NULL");
 	stats_i64(sink, "verbosity", e->log->verbosity);
 	stats_str(sink, "evictions", s->evict ? "on" : "off");
@@ -382,6 +391,8 @@ static void print_conn(void *ctx, const struct conn_info *conn)
 	struct stats_sink sink = {prefix_pair, &prefixed};
 
 	snprintf(prefixed.prefix, sizeof(prefixed.prefix), "%" PRId64, conn->id);
+	if (conn->udp)
+		stats_str(&sink, "UDP", "UDP");
 	stats_str(&sink, "addr", conn->addr);
 	if (conn->listen_addr)
 		stats_str(&sink, "listen_addr", conn->listen_addr);

@@ -35,6 +35,7 @@ struct conn_info {
 	const char *addr, *listen_addr; /* listen_addr NULL for listeners */
 	const char *state;
 	int64_t idle_s;
+	bool udp;
 };
 
 /* Calls up to the shell, or to a test double. */

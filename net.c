@@ -131,6 +131,8 @@ static void each_conn(void *ctx, void (*fn)(void *fn_ctx, const struct conn_info
 		                         .idle_s = (net->now.mono_ms - net->started_ms) / 1000};
 		fn(fn_ctx, &info);
 	}
+	if (net->udp)
+		net_udp_each(net->udp, fn, fn_ctx);
 	net_conns_each(net, fn, fn_ctx);
 }
 
@@ -195,7 +197,8 @@ static bool catch_signals(struct net *net)
 static void open_client_ports(struct net *net, const struct net_hooks *hooks)
 {
 	net->serving = true;
-	if (!net_listeners_open(net, &net->clients, net->settings->listen_backlog)) {
+	if (!net_listeners_open(net, &net->clients, net->settings->listen_backlog) ||
+	    (net->udp && !net_udp_open(net->udp))) {
 		log_printf(net->log, LOG_ERROR, "failed to listen on the client ports: %s", strerror(errno));
 		net->exit_code = NET_EXIT_OS_ERROR;
 		net->done = true;
@@ -214,6 +217,8 @@ static void stop_accepting(struct net *net)
 		net->stop_accepting = true;
 		net_listeners_close(&net->clients);
 		net_unix_socket_remove(net);
+		if (net->udp)
+			net_udp_stop(net->udp);
 	}
 	if (mode == STOP_GRACEFUL)
 		net_conns_close_finished(net);
@@ -243,6 +248,8 @@ static void end_of_turn(struct net *net, const struct net_hooks *hooks, size_t y
 		node_tick(net->node);
 	node_turn_end(net->node);
 	net_conns_unhold(net);
+	if (net->udp)
+		net_udp_turn_end(net->udp);
 	net_accept_resume(net);
 	reconcile(net, hooks);
 	if (net->link)
@@ -253,6 +260,8 @@ static void end_of_turn(struct net *net, const struct net_hooks *hooks, size_t y
 static void close_all(struct net *net)
 {
 	net_conns_close_all(net);
+	if (net->udp)
+		net_udp_close(net->udp);
 	if (net->link)
 		net_link_close_all(net->link);
 	net_listeners_close(&net->clients);
@@ -353,6 +362,8 @@ struct net *net_new(const struct settings *settings, struct log *log, char error
 	net->started_ms = net->now.mono_ms;
 	if (!net_listen_bind_clients(net, error))
 		goto fail;
+	if (settings->udp_port && !(net->udp = net_udp_new(net, error)))
+		goto fail;
 	if (settings->replicated && !(net->link = net_link_new(net, error)))
 		goto fail;
 	return net;
@@ -368,6 +379,7 @@ void net_free(struct net *net)
 	assert(net_list_empty(&net->conns));
 	net_listeners_close(&net->clients);
 	net_unix_socket_remove(net);
+	net_udp_free(net->udp);
 	if (net->link)
 		net_link_free(net->link);
 	if (net->base) {

@@ -135,6 +135,37 @@ bool net_addr_is_loopback(const struct net_addr *addr)
 	return addr->u.sa.sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&in6(addr)->sin6_addr);
 }
 
+bool net_addr_is_private(const struct net_addr *addr)
+{
+	uint32_t v4;
+
+	if (net_addr_is_loopback(addr))
+		return true;
+	if (as_in4(addr, &v4)) /* RFC 1918, 3927 */
+		return v4 >> 24 == 10 || v4 >> 20 == (172 << 4 | 1) || v4 >> 16 == (192 << 8 | 168) ||
+		       v4 >> 16 == (169 << 8 | 254);
+	if (addr->u.sa.sa_family != AF_INET6)
+		return true;
+	const struct in6_addr *v6 = &in6(addr)->sin6_addr;
+	return IN6_IS_ADDR_LINKLOCAL(v6) || (v6->s6_addr[0] & 0xfe) == 0xfc; /* RFC 4193 */
+}
+
+void net_addr_network(const struct net_addr *addr, uint8_t out[NET_ADDR_NETWORK_BYTES])
+{
+	uint32_t v4;
+
+	memset(out, 0, NET_ADDR_NETWORK_BYTES);
+	if (as_in4(addr, &v4)) {
+		out[0] = 4;
+		out[1] = (uint8_t)(v4 >> 24);
+		out[2] = (uint8_t)(v4 >> 16);
+		out[3] = (uint8_t)(v4 >> 8);
+	} else if (addr->u.sa.sa_family == AF_INET6) {
+		out[0] = 6;
+		memcpy(out + 1, in6(addr)->sin6_addr.s6_addr, 6);
+	}
+}
+
 bool net_addr_same_host(const struct net_addr *a, const struct net_addr *b)
 {
 	uint32_t v4_a, v4_b;

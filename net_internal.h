@@ -4,6 +4,7 @@
  *   net.c        the loop, signals, timers, what the node is told about us
  *   net_listen.c resolving, binding, listening, accepting, the port file
  *   net_conn.c   client connections
+ *   net_udp.c    clients by UDP
  *   net_link.c   the link: its port and its bytes
  *   net_dial.c   the link: an attempt to connect to the peer
  *   net_guard.c  the link: who may connect to its port
@@ -101,6 +102,7 @@ struct net_accept_pause {
 };
 
 struct net_link; /* net_link.c */
+struct net_udp;  /* net_udp.c */
 
 struct net {
 	const struct settings *settings;
@@ -127,6 +129,7 @@ struct net {
 	struct net_list held;    /* those that wait for the node, or watch */
 	size_t conn_count;
 
+	struct net_udp *udp;   /* NULL: no -U */
 	struct net_link *link; /* NULL: no replication */
 
 	struct event timer, idle_timer;
@@ -159,6 +162,11 @@ bool net_addr_same_host(const struct net_addr *a, const struct net_addr *b);
 void net_addr_client(const struct net_addr *addr, struct net_client *out);
 /* The IP address alone, or "unix". */
 void net_client_text(const struct net_client *client, char out[NET_ADDR_TEXT_BYTES]);
+/* Of this host, or of a network that no packet of the internet comes from. */
+bool net_addr_is_private(const struct net_addr *addr);
+/* What is taken for one network: 24 bits of IPv4, 48 of IPv6. */
+#define NET_ADDR_NETWORK_BYTES 8
+void net_addr_network(const struct net_addr *addr, uint8_t out[NET_ADDR_NETWORK_BYTES]);
 bool net_addr_local(int fd, struct net_addr *out);
 bool net_addr_peer(int fd, struct net_addr *out);
 
@@ -166,8 +174,9 @@ bool net_addr_peer(int fd, struct net_addr *out);
 /* All addresses of a host ("" = any) for listening; the count, or -1 and error. */
 int net_resolve(const char *host, int port, struct net_addr *out, int max, char error[NET_ERROR_BYTES]);
 /* A bound socket, -1 with errno. */
-int net_bind(const struct net_addr *addr);
+int net_bind(const struct net_addr *addr, int type);
 bool net_listen_bind_clients(struct net *net, char error[NET_ERROR_BYTES]);
+bool net_listen_bind_udp(struct net *net, struct net_listeners *set, char error[NET_ERROR_BYTES]);
 bool net_listener_add(struct net *net, struct net_listeners *set, int fd, bool link);
 /* listen(2) on all and take connections; false with errno. */
 bool net_listeners_open(struct net *net, struct net_listeners *set, int backlog);
@@ -188,6 +197,17 @@ void net_conns_close_all(struct net *net);
 void net_conns_close_finished(struct net *net); /* a graceful stop */
 void net_conns_close_idle(evutil_socket_t fd, short what, void *arg);
 void net_conns_each(struct net *net, void (*fn)(void *fn_ctx, const struct conn_info *), void *fn_ctx);
+
+/* net_udp.c: bound by new; served between open and stop; close before free. */
+struct net_udp *net_udp_new(struct net *net, char error[NET_ERROR_BYTES]);
+void net_udp_free(struct net_udp *udp);
+bool net_udp_open(struct net_udp *udp); /* false: no memory */
+void net_udp_stop(struct net_udp *udp); /* take no requests, answer those that wait */
+void net_udp_close(struct net_udp *udp);
+void net_udp_turn_end(struct net_udp *udp);
+const struct net_listeners *net_udp_listeners(const struct net_udp *udp);
+void net_udp_each(const struct net_udp *udp, void (*fn)(void *fn_ctx, const struct conn_info *),
+                  void *fn_ctx);
 
 /* net_link.c */
 struct net_link *net_link_new(struct net *net, char error[NET_ERROR_BYTES]);

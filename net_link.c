@@ -261,7 +261,7 @@ static bool bind_all(struct net_link *link, const struct net_addr **bad)
 		struct net_addr addr = link->addrs[i];
 		net_addr_set_port(&addr, link->port);
 		*bad = &link->addrs[i];
-		int fd = net_bind(&addr);
+		int fd = net_bind(&addr, SOCK_STREAM);
 		if (fd < 0 && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL) && link->addr_count > 1)
 			continue;
 		if (fd < 0)

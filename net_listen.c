@@ -64,17 +64,18 @@ int net_resolve(const char *host, int port, struct net_addr *out, int max, char 
 	return count;
 }
 
-int net_bind(const struct net_addr *addr)
+int net_bind(const struct net_addr *addr, int type)
 {
-	int fd = socket(addr->u.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = socket(addr->u.sa.sa_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	int on = 1;
 
 	if (fd < 0)
 		return -1;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (type == SOCK_STREAM) /* of UDP it would let two servers share a port */
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (addr->u.sa.sa_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
-	if (addr->u.sa.sa_family != AF_UNIX) { /* what is accepted inherits these */
+	if (addr->u.sa.sa_family != AF_UNIX && type == SOCK_STREAM) { /* what is accepted inherits these */
 		setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	}
@@ -117,60 +118,81 @@ static bool family_is_missing(int err)
 	return err == EAFNOSUPPORT || err == EPROTONOSUPPORT;
 }
 
-/* All addresses of one element of -l. A free port, once found, is taken for the
- * addresses that follow as well. */
-static bool bind_element(struct net *net, const char *host, int port, int *free_port,
-                         char error[NET_ERROR_BYTES])
+/* What is bound to all elements of -l, one after the other. */
+struct binding {
+	struct net *net;
+	struct net_listeners *set;
+	int type;      /* SOCK_STREAM or SOCK_DGRAM */
+	int port;      /* where an element has none: 0 skip it, -1 a free one */
+	int free_port; /* once found it is taken for the addresses that follow as well */
+	char *error;   /* [NET_ERROR_BYTES] */
+};
+
+static int bind_addr(struct binding *b, struct net_addr *addr, int port)
+{
+	if (port == 0 && b->free_port)
+		net_addr_set_port(addr, b->free_port);
+	int fd = net_bind(addr, b->type);
+	if (fd < 0 && port == 0 && b->free_port) { /* not free on this address */
+		net_addr_set_port(addr, 0);
+		fd = net_bind(addr, b->type);
+	}
+	return fd;
+}
+
+/* All addresses of one element of -l. */
+static bool bind_element(struct binding *b, const char *host, int port)
 {
 	struct net_addr addrs[RESOLVED_MAX], local;
-	int bound = 0, count = net_resolve(host, port, addrs, RESOLVED_MAX, error);
+	int bound = 0, count = net_resolve(host, port, addrs, RESOLVED_MAX, b->error);
 
 	for (int i = 0; i < count; i++) {
-		if (port == 0 && *free_port)
-			net_addr_set_port(&addrs[i], *free_port);
-		int fd = net_bind(&addrs[i]);
-		if (fd < 0 && port == 0 && *free_port) { /* not free on this address */
-			net_addr_set_port(&addrs[i], 0);
-			fd = net_bind(&addrs[i]);
-		}
+		int fd = bind_addr(b, &addrs[i], port);
 		bool wildcard = !*host && addrs[i].u.sa.sa_family == AF_INET6;
 		if (fd < 0 && (family_is_missing(errno) || (wildcard && errno == EADDRNOTAVAIL)))
 			continue;
 		if (fd < 0) {
-			snprintf(error, NET_ERROR_BYTES, "failed to listen on TCP port %d: %s%s%s%s", port,
-			         strerror(errno), *host ? " (" : "", host, *host ? ")" : "");
+			snprintf(b->error, NET_ERROR_BYTES, "failed to listen on %s port %d: %s%s%s%s",
+			         b->type == SOCK_STREAM ? "TCP" : "UDP", port, strerror(errno),
+			         *host ? " (" : "", host, *host ? ")" : "");
 			return false;
 		}
 		if (port == 0 && net_addr_local(fd, &local))
-			*free_port = net_addr_port(&local);
-		if (!net_listener_add(net, &net->clients, fd, false)) {
-			snprintf(error, NET_ERROR_BYTES, "too many addresses to listen on");
+			b->free_port = net_addr_port(&local);
+		if (!net_listener_add(b->net, b->set, fd, false)) {
+			snprintf(b->error, NET_ERROR_BYTES, "too many addresses to listen on");
 			return false;
 		}
 		bound++;
 	}
 	if (count >= 0 && !bound)
-		snprintf(error, NET_ERROR_BYTES, "failed to listen on one of interface(s) %s: no usable address",
+		snprintf(b->error, NET_ERROR_BYTES, "failed to listen on one of interface(s) %s: no usable address",
 		         host);
 	return bound > 0;
 }
 
-static bool bind_tcp(struct net *net, char error[NET_ERROR_BYTES])
+static bool bind_all(struct binding *b)
 {
 	static const struct listen_addr any = {.host = "", .port = -1};
-	const struct settings *s = net->settings;
-	int free_port = 0;
+	const struct settings *s = b->net->settings;
 	int count = s->listen_count ? s->listen_count : 1;
 
 	for (int i = 0; i < count; i++) {
 		const struct listen_addr *l = s->listen_count ? &s->listen[i] : &any;
-		if (l->port < 0 && s->tcp_port == 0)
-			continue; /* -p 0: no TCP */
-		int port = l->port >= 0 ? l->port : s->tcp_port > 0 ? s->tcp_port : 0;
-		if (!bind_element(net, l->host, port, &free_port, error))
+		if (l->port < 0 && b->port == 0)
+			continue;
+		int port = l->port >= 0 ? l->port : b->port > 0 ? b->port : 0;
+		if (!bind_element(b, l->host, port))
 			return false;
 	}
 	return true;
+}
+
+bool net_listen_bind_udp(struct net *net, struct net_listeners *set, char error[NET_ERROR_BYTES])
+{
+	struct binding udp = {net, set, SOCK_DGRAM, net->settings->udp_port, 0, error};
+
+	return bind_all(&udp);
 }
 
 /* --- the Unix socket --------------------------------------------------------------- */
@@ -191,7 +213,7 @@ static bool bind_unix(struct net *net, char error[NET_ERROR_BYTES])
 	if (lstat(s->socket_path, &st) == 0 && S_ISSOCK(st.st_mode))
 		unlink(s->socket_path); /* left behind by a process that was killed */
 	mode_t mask = umask((mode_t)(~s->socket_mask & 0777));
-	int fd = net_bind(&addr);
+	int fd = net_bind(&addr, SOCK_STREAM);
 	int bind_errno = errno;
 	umask(mask);
 	if (fd < 0 || !net_listener_add(net, &net->clients, fd, false)) {
@@ -220,7 +242,8 @@ bool net_listen_bind_clients(struct net *net, char error[NET_ERROR_BYTES])
 {
 	if (net->settings->socket_path[0])
 		return bind_unix(net, error);
-	return bind_tcp(net, error);
+	struct binding tcp = {net, &net->clients, SOCK_STREAM, net->settings->tcp_port, 0, error};
+	return bind_all(&tcp);
 }
 
 /* --- accepting --------------------------------------------------------------------- */
@@ -384,6 +407,8 @@ void net_port_file_write(const struct net *net)
 		return;
 	}
 	write_ports(file, &net->clients, "TCP");
+	if (net->udp)
+		write_ports(file, net_udp_listeners(net->udp), "UDP");
 	if (net->link)
 		write_ports(file, net_link_listeners(net->link), "REPL");
 	if (fclose(file) != 0 || rename(temporary, net->port_file) != 0)

@@ -348,6 +348,17 @@ void node_set_sasl(struct node *n, const struct sasl_env *sasl)
 	n->engine.sasl = sasl;
 }
 
+struct session *node_datagram_open(struct node *n)
+{
+	return session_new(&n->engine, n->shared);
+}
+
+void node_datagram_close(struct node *n, struct session *s)
+{
+	(void)n;
+	session_free(s);
+}
+
 void node_stop(struct node *n, enum stop_mode mode)
 {
 	assert(mode != STOP_NONE);

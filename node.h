@@ -56,6 +56,10 @@ void node_set_logins(struct node *n, const struct auth_table *table);
 /* What -S asks; until then nobody may log in. Borrowed. */
 void node_set_sasl(struct node *n, const struct sasl_env *sasl);
 
+/* The same for one datagram: it is no connection, and is not counted. */
+struct session *node_datagram_open(struct node *n);
+void node_datagram_close(struct node *n, struct session *s);
+
 /* Begin to stop: client ports closed, link drained (contract U11). */
 void node_stop(struct node *n, enum stop_mode mode);
 

@@ -723,6 +723,11 @@ int session_output(struct session *s, struct iovec *iov, int iov_max)
 	return count;
 }
 
+size_t session_output_len(const struct session *s)
+{
+	return output_waiting(s) + lines_waiting(s);
+}
+
 bool session_sent(struct session *s, size_t len)
 {
 	size_t replies = output_waiting(s), all = replies + lines_waiting(s);
@@ -820,10 +825,14 @@ enum session_state session_state(const struct session *s)
 	return s->pause == PAUSE_NONE ? SESSION_READ : SESSION_YIELD;
 }
 
+bool session_has_input(const struct session *s)
+{
+	return s->upload.active || s->swallow.left > 0 || buf_len(&s->in) > 0;
+}
+
 bool session_is_idle(const struct session *s)
 {
-	return !s->upload.active && s->swallow.left == 0 && buf_len(&s->in) == 0 && output_waiting(s) == 0 &&
-	       lines_waiting(s) == 0 && s->pause == PAUSE_NONE;
+	return !session_has_input(s) && output_waiting(s) == 0 && lines_waiting(s) == 0 && s->pause == PAUSE_NONE;
 }
 
 enum hold_result session_hold_result(const struct session *s)

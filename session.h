@@ -78,6 +78,7 @@ void session_body_received(struct session *s, size_t len);
 void session_input(struct session *s, const uint8_t *data, size_t len);
 void session_resume(struct session *s);
 int session_output(struct session *s, struct iovec *iov, int iov_max);
+size_t session_output_len(const struct session *s); /* bytes that wait to be sent */
 /* The first len bytes of it are gone. False: there is nothing left to send. */
 bool session_sent(struct session *s, size_t len);
 bool session_settle(struct session *s); /* false: no memory, close it */
@@ -85,6 +86,8 @@ bool session_settle(struct session *s); /* false: no memory, close it */
 enum hold_result session_hold_result(const struct session *s);
 enum session_state session_state(const struct session *s);
 
+/* Whether something that it was given is not used up: not complete, or not run. */
+bool session_has_input(const struct session *s);
 /* Whether it closes because of what the client sent, or for want of memory. */
 bool session_has_failed(const struct session *s);
 /* Whether it is between two commands with nothing to send: may be closed

@@ -21,6 +21,7 @@
 
 #define LONG_ONLY 256 /* values of options without a letter start here */
 #define ITEM_BYTES_MIN 1024
+#define UDP_RATE_DEFAULT (64 << 10)
 #define ITEM_BYTES_MAX (INT64_C(1) << 30)
 #define MIB (INT64_C(1) << 20)
 
@@ -270,6 +271,17 @@ static bool replicated(struct settings_parse *p)
 	return true;
 }
 
+static bool take_port(struct settings_parse *p, const char *arg)
+{
+	int64_t port;
+
+	if (!settings_number(arg, -1, 65535, &port))
+		return settings_fail(p, EXIT_BAD_USAGE, "ERROR: Invalid port number %s.", arg);
+	p->s->tcp_port = (int)port;
+	p->tcp_port_given = true;
+	return true;
+}
+
 static bool take_peer(struct settings_parse *p, const char *arg)
 {
 	if (!*arg || !settings_text(p->s->repl_peer, sizeof(p->s->repl_peer), arg))
@@ -310,8 +322,10 @@ enum {
 #define NEED(text) .kind = ROW_NEED, .exit_code = EXIT_BAD_USAGE, .error = text
 
 static const struct row rows[] = {
-        {'p', "port", "NUM", "TCP port (default 11211; 0 none, -1 any free one)",
-         NUMBER(tcp_port, -1, 65535, EXIT_BAD_USAGE, "ERROR: Invalid port number %s.")},
+        {'p', "port", "NUM", "TCP port (default 11211; 0 none, -1 any free one)", CALL(take_port)},
+        {'U', "udp-port", "NUM", "UDP port (default 0: none; -1 any free one). Without -p TCP\n"
+                                 "takes the same number",
+         NUMBER(udp_port, -1, 65535, EXIT_BAD_USAGE, "ERROR: Invalid UDP port number %s.")},
         {'s', "unix-socket", "FILE", "listen on this Unix socket, and on no TCP port", TEXT(socket_path)},
         {'a', "unix-mask", "MASK", "permissions of the Unix socket, octal (default 0700)", CALL(take_mask)},
         {'A', "enable-shutdown", NULL, "allow the \"shutdown\" command", ON(shutdown_command)},
@@ -362,7 +376,6 @@ static const struct row rows[] = {
         {'o', "extended", "LIST", "name or name=value, several with commas:", CALL(settings_suboptions)},
         {'L', "enable-largepages", NULL, NULL,
          NOTICE("-L: large pages are left to the kernel (transparent huge pages)")},
-        {'U', "udp-port", "NUM", NULL, NEED("-U: this server has no UDP")},
         {'e', "memory-file", "FILE", NULL, NEED("-e: this server cannot keep items across a restart")},
         {'Z', "enable-ssl", NULL, NULL, NEED("This server is not built with TLS support.")},
         {'N', "napi-ids", "NUM", NULL, NEED("-N: this server uses one thread, NAPI ids choose none")},
@@ -504,6 +517,22 @@ static bool check_auth(struct settings_parse *p)
 	return true;
 }
 
+static bool check_udp(struct settings_parse *p)
+{
+	struct settings *s = p->s;
+
+	if (!s->udp_port)
+		return true;
+	if (s->socket_path[0])
+		return settings_fail(p, EXIT_BAD_USAGE, "-U and -s exclude each other: with -s this server has no "
+		                     "network");
+	if (s->sasl || s->auth_file[0])
+		return settings_fail(p, EXIT_BAD_USAGE, "-U cannot be used with -S or -Y: by UDP nobody can log in");
+	if (!p->tcp_port_given)
+		s->tcp_port = s->udp_port;
+	return true;
+}
+
 /* Rules about several options at once. */
 static bool check_together(struct settings_parse *p)
 {
@@ -525,7 +554,7 @@ static bool check_together(struct settings_parse *p)
 		s->repl_accept = s->repl_peer[0] && !s->repl_secret_file[0] ? REPL_ACCEPT_PEER : REPL_ACCEPT_ANY;
 	if (s->repl_tombstones_bytes > s->memory_bytes_max / 2)
 		return settings_fail(p, EXIT_BAD_USAGE, "repl_tombstones cannot be more than 1/2 of memory max.");
-	return check_auth(p);
+	return check_auth(p) && check_udp(p);
 }
 
 struct settings_result settings_parse(struct settings *s, int argc, char **argv)
@@ -543,6 +572,7 @@ void settings_init(struct settings *s)
 {
 	*s = (struct settings){
 	        .tcp_port = 11211,
+	        .udp_rate_bytes = UDP_RATE_DEFAULT,
 	        .socket_mask = 0700,
 	        .conns_max = 1024,
 	        .listen_backlog = 1024,

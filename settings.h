@@ -32,7 +32,7 @@ enum protocol_choice {
 /* One element of -l; the host is resolved by the shell. */
 struct listen_addr {
 	char host[256]; /* "" = any address */
-	int port;       /* -1 = use -p */
+	int port;       /* -1 = use -p, -U */
 };
 
 /* Who may connect to the link port. */
@@ -45,6 +45,8 @@ enum repl_accept {
 struct settings {
 	/* shell */
 	int tcp_port;                     /* -p; 0 none, -1 ephemeral */
+	int udp_port;                     /* -U; 0 none, -1 ephemeral */
+	int udp_rate_bytes;               /* -o udp_rate=KiB, bytes a second; 0 no limit */
 	struct listen_addr listen[LISTEN_ADDRS_MAX];
 	int listen_count;                 /* 0 = all addresses */
 	char listen_text[SETTINGS_PATH_MAX]; /* -l as given, for `stats settings` */

@@ -23,6 +23,7 @@ struct settings_parse {
 	/* of -o, for settings_foreign_together() */
 	int hot_percent, warm_percent;
 	bool no_maintainer, temporary_ttl;
+	bool tcp_port_given; /* by -p */
 };
 
 /* Record a failure (the first one counts); always returns false. */

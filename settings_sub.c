@@ -69,6 +69,8 @@ static const struct suboption suboptions[] = {
         {"lru_crawler_tocrawl", SUB_INT64, FIELD(lru_crawler_tocrawl), 0, UINT32_MAX, 1,
          "N: most items per size and \"lru_crawler crawl\" (all)"},
         {"no_modern", SUB_NO_MODERN, 0, 0, 0, 0, NULL},
+        {"udp_rate", SUB_INT, FIELD(udp_rate_bytes), 0, 1 << 20, 1 << 10,
+         "KiB: a second, by UDP to a public network (64; 0: any)"},
         {"repl_buffer", SUB_SIZE, FIELD(repl_buffer_bytes), 1, 65536, 1 << 20,
          "MiB: most output waiting for a slow peer (default 64)"},
         {"repl_tombstones", SUB_SIZE, FIELD(repl_tombstones_bytes), 1, 1 << 30, 1 << 10,

@@ -51,6 +51,12 @@
 	X(time_in_listen_disabled_us)                                                       \
 	X(conn_yields)                                                                      \
 	X(response_oom)                                                                     \
+	X(udp_datagrams)  /* received */                                                    \
+	X(udp_malformed)  /* of these, no request, or not wholly one */                     \
+	X(udp_limited)    /* the source had used up its rate */                             \
+	X(udp_dropped)    /* no memory */                                                   \
+	X(udp_too_large)  /* replies */                                                     \
+	X(udp_send_errors)                                                                     \
 	X(log_watcher_skipped)                                                              \
 	X(log_watcher_sent)
 

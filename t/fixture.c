@@ -20,8 +20,8 @@ static void some_process(void *ctx, struct process_info *out)
 
 static void some_conns(void *ctx, void (*fn)(void *, const struct conn_info *), void *fn_ctx)
 {
-	struct conn_info listener = {7, "tcp:0.0.0.0:11211", NULL, "conn_listening", 3};
-	struct conn_info client = {9, "tcp:127.0.0.1:4000", "tcp:127.0.0.1:11211", "conn_parse_cmd", 0};
+	struct conn_info listener = {7, "tcp:0.0.0.0:11211", NULL, "conn_listening", 3, false};
+	struct conn_info client = {9, "tcp:127.0.0.1:4000", "tcp:127.0.0.1:11211", "conn_parse_cmd", 0, false};
 
 	(void)ctx;
 	fn(fn_ctx, &listener);

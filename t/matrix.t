@@ -211,7 +211,7 @@ my %states = (
 
 my $udp_port = free_port();
 my @common = ('-m', '256', '-I', $item_max);
-my $serves_udp = $ENV{T_UDP};
+my $serves_udp = 1;
 push @common, '-U', $udp_port if $serves_udp;
 my ($one, $two) = pair(args => \@common);
 my $alone = node(addr => '127.0.0.3', args => \@common);

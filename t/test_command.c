@@ -397,7 +397,7 @@ static void many_conns(void *ctx, void (*fn)(void *, const struct conn_info *), 
 {
 	(void)ctx;
 	for (int i = 0; i < 20000; i++) {
-		struct conn_info info = {i, "tcp:127.0.0.1:12345", "tcp:127.0.0.1:11211", "conn_new_cmd", i};
+		struct conn_info info = {i, "tcp:127.0.0.1:12345", "tcp:127.0.0.1:11211", "conn_new_cmd", i, false};
 		fn(fn_ctx, &info);
 	}
 }

@@ -112,6 +112,8 @@ struct session {
 	struct swallow swallow;
 	struct output out; /* what could not be sent at once */
 	struct hold hold;  /* output waits for the peer [S6] */
+	uint64_t silent_upto; /* what no reply has waited for yet */
+	bool fenced;          /* a NOOP was answered */
 	struct watcher *watcher; /* NULL unless it watches: then its lines are the output */
 	int64_t id;
 	enum pause pause;
@@ -184,13 +186,25 @@ static void fail(struct session *s)
 }
 
 /* What ran since the clock stood at `before` may have to be acknowledged by the
- * peer before anything is said about it. What is silent has nothing to wait. */
+ * peer before anything is said about it. What is silent has nothing to wait: the
+ * next reply to a change waits for it, and the next NOOP, which says of quiet
+ * commands what their replies would have said. */
 static void hold_changes(struct session *s, uint64_t before)
 {
 	struct engine *e = s->engine;
 
-	if (e->holds && e->hlc->last != before && output_waiting(s) > 0)
+	if (!e->holds)
+		return;
+	if (e->hlc->last != before)
+		s->silent_upto = e->hlc->last;
+	else if (!s->fenced)
+		return;
+	s->fenced = false;
+	if (output_waiting(s) == 0)
+		return;
+	if (s->silent_upto > e->holds->acked)
 		hold_begin(e->holds, &s->hold, e->hlc->last, e->now);
+	s->silent_upto = 0;
 }
 
 /* ---- answering -------------------------------------------------------------- */
@@ -486,6 +500,7 @@ static bool run_command(struct session *s, const struct command *cmd, const uint
 
 	reply.cursor = s->cursor;
 	s->cursor = 0;
+	s->fenced |= cmd->id == CMD_NOOP;
 	command_dispatch(s->engine, cmd, &reply);
 	if (reply.more) {
 		assert(reply.cursor > 0 || reply.rest.at > line);

@@ -788,11 +788,19 @@ START_TEST(replies_to_changes_wait_for_the_peer)
 	ck_assert_str_eq(out, "VALUE k 0 1\r\na\r\nEND\r\n");
 	say(two, "set q 0 0 1 noreply\r\nb\r\n", out, sizeof(out));
 	ck_assert_int_eq(session_state(two), SESSION_READ); /* nothing to wait with */
+	ck_assert_uint_eq(say(two, "mn\r\n", out, sizeof(out)), 0); /* until there is */
+	ck_assert_int_eq(session_state(two), SESSION_HOLD);
 	hold_on_ack(&holds, server.hlc.last - 1, false);
 	ck_assert_int_eq(session_state(one), SESSION_READ);
 	ck_assert_int_eq(session_hold_result(one), HOLD_ACKED);
 	say(one, "", out, sizeof(out));
 	ck_assert_str_eq(out, "STORED\r\nVALUE k 0 1\r\na\r\nEND\r\n");
+	hold_on_ack(&holds, server.hlc.last, false);
+	say(two, "", out, sizeof(out));
+	ck_assert_str_eq(out, "MN\r\n");
+	say(two, "set q 0 0 1 noreply\r\nc\r\n", out, sizeof(out));
+	hold_on_ack(&holds, server.hlc.last, false);
+	ck_assert_uint_eq(say(two, "mn\r\n", out, sizeof(out)), 4); /* acknowledged by then */
 
 	ck_assert_uint_eq(say(two, "delete k\r\nquit\r\n", out, sizeof(out)), 0);
 	ck_assert_int_eq(session_state(two), SESSION_HOLD); /* even at the end */

@@ -166,27 +166,29 @@ static bool has_long_word(const uint8_t *p, const uint8_t *end)
 	return false;
 }
 
-/* list is what follows the command (and its expiry). */
-static struct parse_result parse_key_list(struct command *out, struct word_list list)
+/* list is what follows the command (and its expiry); no word before good is too long. */
+static struct parse_result parse_key_list(struct command *out, struct word_list list, const uint8_t *good)
 {
 	struct word first;
 
 	if (!word_list_next(&list, &first))
 		return bad(REPLY_BAD_FORMAT);
-	if (has_long_word(first.data, list.end))
+	if (has_long_word(first.data > good ? first.data : good, list.end))
 		return bad(REPLY_BAD_FORMAT);
 	out->words = list;
 	set_key(out, &first);
 	return ok();
 }
 
-static struct parse_result parse_keys(struct command *out, const uint8_t *at, const uint8_t *end)
+static struct parse_result parse_keys(struct command *out, const uint8_t *at, const uint8_t *end,
+				      const uint8_t *good)
 {
 	out->with_cas = out->id == CMD_GETS;
-	return parse_key_list(out, (struct word_list){at, end});
+	return parse_key_list(out, (struct word_list){at, end}, good);
 }
 
-static struct parse_result parse_touch_keys(struct command *out, const uint8_t *at, const uint8_t *end)
+static struct parse_result parse_touch_keys(struct command *out, const uint8_t *at, const uint8_t *end,
+					    const uint8_t *good)
 {
 	struct word_list list = {at, end};
 	struct word exptime, ahead;
@@ -199,7 +201,7 @@ static struct parse_result parse_touch_keys(struct command *out, const uint8_t *
 		return bad(REPLY_BAD_FORMAT);
 	if (!set_exptime(out, &exptime))
 		return bad(REPLY_BAD_EXPTIME);
-	return parse_key_list(out, keys);
+	return parse_key_list(out, keys, good);
 }
 
 static struct parse_result parse_store(struct command *out, const struct words *words)
@@ -347,7 +349,8 @@ static struct parse_result parse_strange(struct command *out, const uint8_t *lin
 }
 
 /* One line without its end. */
-static struct parse_result parse_line(struct command *out, const uint8_t *line, const uint8_t *end)
+static struct parse_result parse_line(struct command *out, const uint8_t *line, const uint8_t *end,
+				      size_t checked)
 {
 	const uint8_t *space = memchr(line, ' ', (size_t)(end - line));
 	const uint8_t *word_end = space ? space : end;
@@ -357,9 +360,9 @@ static struct parse_result parse_line(struct command *out, const uint8_t *line, 
 	if (id == CMD_NONE)
 		return parse_strange(out, line, end);
 	if (rows[id].syntax == SYNTAX_KEYS)
-		return parse_keys(out, word_end, end);
+		return parse_keys(out, word_end, end, line + checked);
 	if (rows[id].syntax == SYNTAX_TOUCH_KEYS)
-		return parse_touch_keys(out, word_end, end);
+		return parse_touch_keys(out, word_end, end, line + checked);
 	struct words words;
 	words.at[0] = (struct word){line, (size_t)(word_end - line)};
 	words.count = 1;
@@ -391,14 +394,14 @@ struct parse_result proto_text_parse(struct proto_text *state, const uint8_t *in
 		state->scanned = len;
 		return may_go_on(in, len) ? (struct parse_result){.status = PARSE_MORE} : fatal();
 	}
-	state->scanned = 0;
-	size_t consumed = (size_t)(lf - in) + 1;
+	size_t consumed = (size_t)(lf - in) + 1, checked = state->checked;
+	*state = (struct proto_text){0};
 	const uint8_t *end = lf > in && lf[-1] == '\r' ? lf - 1 : lf;
 	if (consumed < LINE_BYTES_MIN) {
 		*out = (struct command){.id = CMD_NONE, .format = &proto_text_format};
 		result = bad(REPLY_BAD_FORMAT);
 	} else {
-		result = parse_line(out, in, end);
+		result = parse_line(out, in, end, checked);
 	}
 	result.consumed = consumed;
 	return result;

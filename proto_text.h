@@ -8,10 +8,11 @@
  * Must not know: what a command does, settings, sessions, the clock, where
  * bytes come from or go to.
  *
- * The parser is pure: its state is one integer (how much of the line in
- * progress is known to hold no end, so that single bytes dripping in cost O(n)
- * together), it allocates nothing and keeps no pointer. The body of a storage
- * command never passes through it.
+ * The parser is pure: its state is two integers (how much of the line in
+ * progress is known to hold no end, and how much to hold no word that is too
+ * long, so that single bytes dripping in cost O(n) together), it allocates
+ * nothing and keeps no pointer. The body of a storage command never passes
+ * through it.
  *
  * Invariants
  *  [X1] consumed <= len, and 0 for PARSE_MORE
@@ -33,6 +34,7 @@
 
 struct proto_text {
 	size_t scanned;
+	size_t checked; /* no word up to here is too long: the line was parsed before */
 };
 
 struct parse_result proto_text_parse(struct proto_text *state, const uint8_t *in, size_t len,

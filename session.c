@@ -458,7 +458,7 @@ static int parse_ahead(struct session *s, const uint8_t *in, size_t len, int max
 		in += b->result.consumed;
 		len -= b->result.consumed;
 	}
-	s->text.scanned = count == 0 ? text.scanned : 0;
+	s->text = count == 0 ? text : (struct proto_text){0};
 	return count;
 }
 
@@ -558,7 +558,8 @@ static bool run_parsed(struct session *s, struct parsed *parsed, const uint8_t *
 		if (run_command(s, &parsed->cmd, line))
 			return true;
 		assert(s->spoken == SPOKEN_TEXT); /* the only one with lists of keys */
-		s->text.scanned = result->consumed - 1; /* its end need not be looked for again */
+		/* Neither its end nor what is wrong with it need be looked for again. */
+		s->text = (struct proto_text){result->consumed - 1, result->consumed - 1};
 		return false;
 	case PARSE_BAD: {
 		struct swallow rest = {result->swallow, result->error, parsed->cmd, result->close};

@@ -85,7 +85,7 @@ def show_ratio(ratios):
 def show_bar(row, bar):
     sign = ">=" if row.better == "more" else "<="
     wanted = "%s %s" % (sign, show(bar[1])) if bar[0] is LIMIT else \
-        "%s %.2f x %s" % (sign, bar[1], bar[0])
+        "%s %.4g x %s" % (sign, bar[1], bar[0])
     got = row.reached(bar)
     if got is None:
         return wanted + ": not measured"

@@ -12,6 +12,7 @@
 #include "compat.h"
 #include "auth.h"
 #include "clock.h"
+#include "debug.h"
 #include "hold.h"
 #include "items.h"
 #include "log.h"
@@ -79,6 +80,7 @@ struct engine {
 	void (*repl_stats)(void *ctx, const struct stats_sink *sink);
 	void *repl; /* their ctx */
 	struct hold_queue *holds; /* NULL: replies never wait for the peer */
+	struct debug *debug; /* NULL: no debug commands */
 	struct watch *watch;
 	struct stats_prefixes *prefixes;
 	unsigned traced; /* who wants to hear of single commands: command_trace.c; usually 0 */

@@ -205,5 +205,6 @@ int main(int argc, char **argv)
 	case SETTINGS_RUN:
 		break;
 	}
+	settings.debug_commands = DEBUG_COMMANDS;
 	return start(&settings);
 }

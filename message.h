@@ -142,7 +142,8 @@ struct command {
 	X(NO_MEMORY_WRITING, "SERVER_ERROR out of memory writing get response")                              \
 	REPLIES_AUTH(X)                                                                                      \
 	REPLIES_ADMIN(X)                                                                                     \
-	REPLIES_STATS(X)
+	REPLIES_STATS(X)                                                                                     \
+	X(MISS, "MISS")
 
 /* Of stats. */
 #define REPLIES_STATS(X)                                                                                     \

@@ -39,6 +39,8 @@ enum {
 struct node {
 	struct settings settings;
 	struct now now;
+	struct now link_now; /* the same, but for the debug commands: debug.h */
+	struct debug debug;
 	struct hlc hlc;
 	struct items *items;
 	struct repl *repl; /* NULL: standalone */
@@ -150,6 +152,10 @@ static void wire_engine(struct node *n, const struct node_env *env, struct log *
 	};
 	command_tune(&n->engine);
 	command_trace_set(&n->engine);
+	if (n->settings.debug_commands) {
+		debug_init(&n->debug, &n->now, &n->link_now, &n->now);
+		n->engine.debug = &n->debug;
+	}
 }
 
 static void flat_stats(void *ctx, const struct stats_sink *sink)
@@ -197,7 +203,7 @@ static bool open_repl(struct node *n, struct log *log, const uint8_t *entropy)
 {
 	if (!n->settings.replicated)
 		return true;
-	n->repl = repl_new(&n->settings, n->items, &n->hlc, &n->now, log, entropy + ENTROPY_REPL);
+	n->repl = repl_new(&n->settings, n->items, &n->hlc, &n->link_now, log, entropy + ENTROPY_REPL);
 	if (!n->repl)
 		return false;
 	hold_queue_init(&n->holds, n->settings.repl_ack_ms);
@@ -219,7 +225,7 @@ struct node *node_new(const struct settings *settings, const struct node_env *en
 	if (!n)
 		return NULL;
 	n->settings = *settings;
-	n->now = *now;
+	n->now = n->link_now = *now;
 	n->stats.accepting_conns = true;
 	uint16_t origin = (uint16_t)load_be64(entropy + ENTROPY_ORIGIN);
 	hlc_init(&n->hlc, !settings->replicated, origin);
@@ -248,6 +254,8 @@ void node_free(struct node *n)
 		repl_free(n->repl);
 	if (n->shared)
 		session_shared_free(n->shared);
+	if (n->engine.debug)
+		debug_release(n->engine.debug, n->items);
 	if (n->items)
 		items_free(n->items);
 	stats_prefixes_clear(&n->prefixes);
@@ -257,8 +265,12 @@ void node_free(struct node *n)
 
 void node_set_now(struct node *n, const struct now *now)
 {
-	assert(now->mono_ms >= n->now.mono_ms);
-	n->now = *now;
+	assert(now->mono_ms >= n->link_now.mono_ms);
+	if (n->engine.debug) {
+		debug_set_now(n->engine.debug, now);
+		return;
+	}
+	n->now = n->link_now = *now;
 }
 
 void node_turn_end(struct node *n)
@@ -274,7 +286,7 @@ void node_tick(struct node *n)
 {
 	if (items_next_due_ms(n->items) <= n->now.mono_ms)
 		items_tick(n->items);
-	if (n->repl && repl_next_due_ms(n->repl) <= n->now.mono_ms)
+	if (n->repl && repl_next_due_ms(n->repl) <= n->link_now.mono_ms)
 		repl_tick(n->repl);
 	if (n->engine.holds)
 		hold_expire(n->engine.holds, &n->now);
@@ -283,7 +295,7 @@ void node_tick(struct node *n)
 static bool clients_done(const struct node *n)
 {
 	return n->stopping == STOP_NOW || n->stats.curr_connections == 0 ||
-	       n->now.mono_ms >= n->stop_deadline_ms;
+	       n->link_now.mono_ms >= n->stop_deadline_ms;
 }
 
 int64_t node_next_due_ms(const struct node *n)
@@ -291,11 +303,13 @@ int64_t node_next_due_ms(const struct node *n)
 	int64_t due = items_next_due_ms(n->items);
 
 	if (n->watch.news)
-		return n->now.mono_ms;
-	if (n->repl && repl_next_due_ms(n->repl) < due)
-		due = repl_next_due_ms(n->repl);
+		return n->link_now.mono_ms;
 	if (n->engine.holds && hold_next_due_ms(n->engine.holds) < due)
 		due = hold_next_due_ms(n->engine.holds);
+	if (n->engine.debug)
+		due = debug_real_ms(n->engine.debug, due);
+	if (n->repl && repl_next_due_ms(n->repl) < due)
+		due = repl_next_due_ms(n->repl);
 	if (n->stopping == STOP_GRACEFUL && !clients_done(n) && n->stop_deadline_ms < due)
 		due = n->stop_deadline_ms;
 	return due;
@@ -365,7 +379,7 @@ void node_stop(struct node *n, enum stop_mode mode)
 	if (n->stopping == STOP_NONE && n->repl)
 		repl_stop(n->repl);
 	n->stopping = mode;
-	n->stop_deadline_ms = n->now.mono_ms + STOP_GRACE_MS;
+	n->stop_deadline_ms = n->link_now.mono_ms + STOP_GRACE_MS;
 }
 
 void node_observe(struct node *n, change_observer *fn, void *ctx)

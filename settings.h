@@ -81,6 +81,7 @@ struct settings {
 	bool cas;                         /* !-C */
 	bool flush_enabled;               /* !-F */
 	bool shutdown_command;            /* -A */
+	bool debug_commands;              /* memcached-debug: debugtime and debugitem */
 	bool watch_enabled;               /* !-W */
 	bool dump_enabled;                /* !-X without number (--disable-dumping) */
 	enum protocol_choice protocol;    /* -B */

@@ -393,8 +393,10 @@ START_TEST(every_word_is_found)
 	for (size_t i = 0; i < ARRAY_LEN(words); i++) {
 		const uint8_t *word = (const uint8_t *)words[i].word;
 		size_t len = strlen(words[i].word);
-		ck_assert_int_eq(words[i].word[0], words[i].c0);
-		ck_assert_int_eq(words[i].word[1], words[i].c1);
+		if (words[i].c0 != 0) { /* not the twin of another word */
+			ck_assert_int_eq(words[i].word[0], words[i].c0);
+			ck_assert_int_eq(words[i].word[1], words[i].c1);
+		}
 		ck_assert_int_eq(proto_text_lookup(word, len), words[i].id);
 		ck_assert_int_eq(proto_text_lookup(word, len - 1), len == 4 && words[i].id == CMD_GETS ? CMD_GET
 		                                                   : words[i].id == CMD_GATS        ? CMD_GAT
@@ -420,6 +422,8 @@ START_TEST(room_for_the_other_words)
 
 	for (size_t i = 0; i < ARRAY_LEN(words); i++) {
 		const char *w = words[i];
+		if (strcmp(w, "debugitem") == 0)
+			continue; /* the twin of debugtime */
 		size_t slot = (strlen(w) + 2 * (size_t)w[1] + 16 * (size_t)w[0]) % ARRAY_LEN(taken);
 		ck_assert_msg(!taken[slot], "%s and %s", taken[slot], w);
 		taken[slot] = w;

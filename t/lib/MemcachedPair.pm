@@ -332,12 +332,12 @@ sub pair
 		my $port = free_port();
 		my $link = free_port();
 		my $first = node(
-			name => 'A', addr => '127.0.0.1', port => $port, link_port => $link,
+			binary => $o{binary}, name => 'A', addr => '127.0.0.1', port => $port, link_port => $link,
 			peer => $o{mutual} ? '127.0.0.2' : undef,
 			args => [@{ $o{args} || [] }, @{ $o{a_args} || [] }],
 		);
 		my $second = node(
-			name => 'B', addr => '127.0.0.2', port => $port, link_port => $link, peer => '127.0.0.1',
+			binary => $o{binary}, name => 'B', addr => '127.0.0.2', port => $port, link_port => $link, peer => '127.0.0.1',
 			args => [@{ $o{args} || [] }, @{ $o{b_args} || [] }],
 		);
 		return ($first, $second) if $o{no_start};

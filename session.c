@@ -373,8 +373,8 @@ static size_t upload_some(struct session *s, const uint8_t *p, size_t len)
 	if (of_value > total)
 		of_value = total;
 	size_t filled = fill_value(s, p, of_value);
-	if (filled < of_value)
-		return filled;
+	if (filled < of_value) /* no memory: what is left of it is swallowed */
+		return filled + swallow_some(s, len - filled);
 	for (size_t i = of_value; i < total; i++)
 		u->end[u->got++ - value_len] = p[i];
 	if (upload_missing(u) == 0)

@@ -335,6 +335,38 @@ START_TEST(without_memory)
 }
 END_TEST
 
+/* The first part of a large value fills its memory exactly, there is no more, and
+ * all that is left of it comes in one piece. */
+START_TEST(memory_runs_out_between_two_pieces)
+{
+	static const char *const replies[LINES_MAX] = {"01 82 o=3 v=Out of memory"};
+	struct packet_bytes p = {.len = 0};
+	enum items_status status;
+	struct text value = {0};
+	size_t len = 1000000;
+	char line[80];
+
+	open_server(&(struct pace){0});
+	struct key key = fixture_key(&f, "a");
+	struct item *item = items_reserve_part(f.items, &key, len, 7, 0, &status);
+	ck_assert_ptr_nonnull(item);
+	size_t room = items_reserved_len(f.items, item);
+	items_release(f.items, item);
+	ck_assert(room > 0 && room < len);
+	make_value(&value, len);
+	snprintf(line, sizeof(line), "01 " SET "k=a o=3 L=%zu", 8 + 1 + len);
+	packet_make(&p, line);
+	client_send(&c, p.data, p.len);
+	client_send(&c, value.data, room);
+	items_fail_alloc_after(f.items, 1);
+	client_send(&c, value.data + room, len - room);
+	compare("no memory", &c.out, replies);
+	ck_assert(session_is_idle(c.session));
+	text_free(&value);
+	close_server();
+}
+END_TEST
+
 /* ---- settings --------------------------------------------------------------- */
 
 START_TEST(without_uniques_and_without_flush)
@@ -632,6 +664,7 @@ int main(void)
 	tcase_add_loop_test(tc, values_of_all_sizes, 0, 6);
 	tcase_add_test(tc, too_large_is_swallowed_and_removes_the_old);
 	tcase_add_test(tc, without_memory);
+	tcase_add_test(tc, memory_runs_out_between_two_pieces);
 	tcase_add_test(tc, without_uniques_and_without_flush);
 	tcase_add_test(tc, statistics_are_those_of_the_text_protocol);
 	tcase_add_test(tc, a_client_that_does_not_read_is_not_read);

@@ -9,6 +9,7 @@
 #include "compat.h"
 #include <check.h>
 #include "fixture.h"
+#include "packets.h"
 #include "util.h"
 
 #define STATES_MAX 512
@@ -282,6 +283,87 @@ START_TEST(every_command_that_writes_is_in_the_matrix)
 }
 END_TEST
 
+/* The same in the binary protocol: every opcode that may write, loud and quiet. */
+#define STORING "x=0000000700000000 "
+#define COUNTING "x=0000000000000003000000000000006400000000 "
+#define NOT_MADE "x=00000000000000030000000000000064ffffffff "
+
+static const struct {
+	const char *before, *packet;
+	uint8_t quiet; /* opcode */
+	int status;
+} packets[] = {
+        {"", "01 " STORING "k=a v=x", 0x11, BIN_OK},
+        {NUMBER, "01 " STORING "k=a v=x", 0x11, BIN_OK},
+        {NUMBER, "01 x=0000000768000000 k=a v=x", 0x11, BIN_OK},
+        {NUMBER, "01 " STORING "k=a v=x c=77", 0x11, BIN_EXISTS},
+        {"", "01 " STORING "k=a v=x c=77", 0x11, BIN_NOT_FOUND},
+        {"", "02 " STORING "k=a v=x", 0x12, BIN_OK},
+        {NUMBER, "02 " STORING "k=a v=x", 0x12, BIN_EXISTS},
+        {"", "03 " STORING "k=a v=x", 0x13, BIN_NOT_FOUND},
+        {NUMBER, "03 " STORING "k=a v=x", 0x13, BIN_OK},
+        {"", "0e k=a v=x", 0x19, BIN_NOT_STORED},
+        {NUMBER, "0e k=a v=x", 0x19, BIN_OK},
+        {NUMBER, "0e k=a v=x c=77", 0x19, BIN_EXISTS},
+        {"", "0f k=a v=x", 0x1a, BIN_NOT_STORED},
+        {NUMBER, "0f k=a", 0x1a, BIN_OK},
+        {"", "04 k=a", 0x14, BIN_NOT_FOUND},
+        {NUMBER, "04 k=a", 0x14, BIN_OK},
+        {NUMBER, "04 k=a c=77", 0x14, BIN_EXISTS},
+        {"", "05 " COUNTING "k=a", 0x15, BIN_OK},
+        {"", "05 " NOT_MADE "k=a", 0x15, BIN_NOT_FOUND},
+        {"", "05 " COUNTING "k=a c=77", 0x15, BIN_NOT_FOUND},
+        {NUMBER, "05 " COUNTING "k=a", 0x15, BIN_OK},
+        {NUMBER, "05 " COUNTING "k=a c=77", 0x15, BIN_EXISTS},
+        {"set a 0 0 1\r\nx\r\n", "05 " COUNTING "k=a", 0x15, BIN_NON_NUMERIC},
+        {"", "06 " COUNTING "k=a", 0x16, BIN_OK},
+        {NUMBER, "06 " NOT_MADE "k=a", 0x16, BIN_OK},
+        {"", "1c x=00000064 k=a", 0, BIN_NOT_FOUND},
+        {NUMBER, "1c x=00000064 k=a", 0, BIN_OK},
+        {NUMBER, "1c x=68000000 k=a", 0, BIN_OK},
+        {"", "1d x=00000064 k=a", 0x1e, BIN_NOT_FOUND},
+        {NUMBER, "1d x=00000064 k=a", 0x1e, BIN_OK},
+        {NUMBER, "23 x=00000000 k=a", 0x24, BIN_OK},
+        {"", "08", 0x18, BIN_OK},
+        {NUMBER, "08", 0x18, BIN_OK},
+        {NUMBER, "08 x=0000000a", 0x18, BIN_OK},
+};
+
+static void play_packet(bool replicated, bool quiet)
+{
+	struct packet_bytes p = {.len = 0};
+	struct client binary;
+
+	for (size_t i = 0; i < ARRAY_LEN(packets); i++) {
+		open_server(replicated);
+		client_open(&binary, &f, &(struct pace){0});
+		client_send(&c, packets[i].before, strlen(packets[i].before));
+		check_shadow(packets[i].before);
+		p.len = 0;
+		packet_make(&p, packets[i].packet);
+		if (quiet && packets[i].quiet)
+			p.data[1] = packets[i].quiet;
+		client_send(&binary, p.data, p.len);
+		check_shadow(packets[i].packet);
+		bool retrieval = packets[i].quiet == 0x1e || packets[i].quiet == 0x24;
+		bool silent = quiet && packets[i].quiet && (packets[i].status == BIN_OK) != retrieval;
+		if (silent && binary.out.len > 0)
+			ck_abort_msg("%s: not silent", packets[i].packet);
+		if (!silent && load_be16((const uint8_t *)binary.out.data + 6) != packets[i].status)
+			ck_abort_msg("%s: status %d", packets[i].packet, load_be16((const uint8_t *)binary.out.data + 6));
+		fixture_advance(&f, 12000);
+		check_shadow("some seconds");
+		client_close(&binary);
+		close_server();
+	}
+}
+
+START_TEST(every_outcome_in_binary)
+{
+	play_packet(_i & 1, _i & 2);
+}
+END_TEST
+
 /* Outcomes that need more than a line. */
 START_TEST(other_outcomes)
 {
@@ -392,6 +474,7 @@ int main(void)
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, every_outcome, 0, (int)ARRAY_LEN(matrix));
+	tcase_add_loop_test(tc, every_outcome_in_binary, 0, 4);
 	tcase_add_test(tc, every_command_that_writes_is_in_the_matrix);
 	tcase_add_test(tc, other_outcomes);
 	tcase_add_loop_test(tc, at_random, 0, 8);

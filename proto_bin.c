@@ -146,12 +146,12 @@ static void decode_delta(struct command *out, const struct packet *packet, const
 	out->compare = packet->cas;
 }
 
-/* The lists of statistics there are; the others answer as text lines, for which
- * this protocol has no form. */
+/* The lists of statistics there are; of those with arguments only these. */
 static bool is_known_list(const uint8_t *name, size_t len)
 {
 	static const char *const names[] = {
 		"reset", "settings", "items", "slabs", "sizes", "conns", "replication",
+		"detail on", "detail off", "detail dump",
 	};
 	const struct word word = {name, len};
 

@@ -209,12 +209,10 @@ my %states = (
 	) : (),
 );
 
-my $udp_port = free_port();
 my @common = ('-m', '256', '-I', $item_max);
-my $serves_udp = 1;
-push @common, '-U', $udp_port if $serves_udp;
-my ($one, $two) = pair(args => \@common);
-my $alone = node(addr => '127.0.0.3', args => \@common);
+my ($one, $two) = pair(args => \@common, udp => 1);
+my $port = free_port();
+my $alone = node(addr => '127.0.0.3', port => $port, args => [@common, '-U', $port]);
 $alone->start;
 
 # One request by TCP: what was answered, comparable between nodes.
@@ -238,7 +236,7 @@ my $request_id = 0;
 sub ask_udp
 {
 	my ($n, $protocol, $bytes) = @_;
-	my $s = $n->{matrix_udp} ||= IO::Socket::INET->new(Proto => 'udp', PeerAddr => $n->addr, PeerPort => $udp_port) or die "udp: $!";
+	my $s = $n->{matrix_udp} ||= IO::Socket::INET->new(Proto => 'udp', PeerAddr => $n->addr, PeerPort => $n->port) or die "udp: $!";
 	my ($id, $fence_id) = map { $request_id = $request_id % 65535 + 1 } 1 .. 2;
 	$s->send(pack('n4', $id, 0, 1, 0) . $bytes) or die "udp: $!";
 	$s->send(pack('n4', $fence_id, 0, 1, 0) . ($protocol eq 'binary' ? packet(0x0a) : "mn\r\n")) or die "udp: $!";
@@ -414,7 +412,7 @@ sub play_flushes
 	return;
 }
 
-my @transports = (['TCP', \&ask_tcp], $serves_udp ? ['UDP', \&ask_udp] : ());
+my @transports = (['TCP', \&ask_tcp], ['UDP', \&ask_udp]);
 for my $transport (@transports) {
 	for my $way ([$one, $two], [$two, $one]) {
 		play(@$way, @$transport);

@@ -79,6 +79,7 @@ static const struct parse_case cases[] = {
         {"10 k=nonsense", "BAD NOT_FOUND"},
         {"10 k=set", "BAD NOT_FOUND"},
         {"10 k=cachedump", "BAD NOT_FOUND"},
+        {"10 k=detail", "BAD NOT_FOUND"},
         {"20", "AUTH 2 mechanism= said="},
         {"21 k=PLAIN v=abc o=3", "AUTH 3 mechanism=PLAIN said=abc o=3"},
         {"21 k=PLAIN", "AUTH 3 mechanism=PLAIN said="},

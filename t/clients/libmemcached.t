@@ -15,7 +15,8 @@ use Test::More;
 my %path = map { $_ => find_program($_) } qw(memccapable memccp memccat memcrm memcexist memctouch memcstat memcslap memcaslap memcping memcflush);
 plan skip_all => 'libmemcached-tools is not installed' if !grep { defined } values %path;
 
-my ($one, $two) = pair(args => ['-m', '128']);
+# Its UDP goes to the port of TCP.
+my ($one, $two) = pair(args => ['-m', '128'], udp => 1);
 my @both = map { $_->addr . ':' . $_->port } $one, $two;
 
 sub with
@@ -84,13 +85,15 @@ with('memcslap', 4, sub {
 	}
 	wait_ok { $two->stat('curr_items') == $one->stat('curr_items') } 'both sides hold as many items', 20;
 });
-with('memcaslap', 3, sub {
-	my ($code, $said) = run_program(60, $path{memcaslap}, "--servers=$both[0]", '--threads=1', '--concurrency=16', '--execute_number=40000', '--verify=1.0', '--fixed_size=200');
-	is($code, 0, 'memcaslap') or diag $said;
-	like($said, qr/verify_failed: 0/, 'every value verified') if $said =~ /verify_failed/;
-	like($said, qr/cmd_get: \d+/, 'it ran') if $said !~ /verify_failed/;
-	wait_ok { $two->stat('curr_items') == $one->stat('curr_items') } 'both sides hold as many items', 20;
-});
+for my $variant ('text', 'binary', 'udp') {
+	my @option = $variant eq 'text' ? () : "--$variant";
+	with('memcaslap', 3, sub {
+		my ($code, $said) = run_program(60, $path{memcaslap}, "--servers=$both[0]", '--threads=1', '--concurrency=16', '--execute_number=20000', '--verify=1.0', '--fixed_size=200', @option);
+		is($code, 0, "memcaslap, $variant") or diag $said;
+		like($said, qr/cmd_get: [1-9]\d+.*verify_misses: 0\nverify_failed: 0/s, 'every value was there and right') or diag $said;
+		wait_ok { $two->stat('curr_items') == $one->stat('curr_items') } 'both sides hold as many items', 20;
+	});
+}
 with('memcflush', 2, sub {
 	is((run_program(20, $path{memcflush}, "--servers=$both[1]"))[0], 0, 'memcflush on the slave');
 	wait_ok { $one->set('k', 'v') eq 'STORED' && ($two->get('k') || '') eq 'v' } 'both go on';

@@ -18,8 +18,9 @@ plan skip_all => 'libmemcached-dev is not installed' if !-e '/usr/include/libmem
 my ($code, $said) = run_program(60, $cc, '-std=gnu11', '-Wall', '-o', $program, "$FindBin::Bin/libmemcached_client.c", '-lmemcached');
 is($code, 0, 'it compiles') or die $said;
 
-my ($one, $two) = pair(args => ['-m', '64']);
+# Its UDP goes to the port of TCP.
+my ($one, $two) = pair(args => ['-m', '64'], udp => 1);
 my @where = map { ($_->addr, $_->port) } $one, $two;
-run_checks('libmemcached', undef, $program, $_, @where) for qw(text binary);
+run_checks('libmemcached', undef, $program, $_, @where) for qw(text binary udp);
 
 done_testing();

@@ -37,10 +37,7 @@ static memcached_st *client(const char *host, const char *port, const char *how)
 		memcached_behavior_set(m, MEMCACHED_BEHAVIOR_USE_UDP, 1);
 	if (strcmp(how, "sasl") == 0)
 		memcached_set_sasl_auth_data(m, user, password);
-	if (strcmp(how, "udp") == 0)
-		memcached_server_add_udp(m, host, (in_port_t)atoi(port));
-	else
-		memcached_server_add(m, host, (in_port_t)atoi(port));
+	memcached_server_add(m, host, (in_port_t)atoi(port));
 	return m;
 }
 

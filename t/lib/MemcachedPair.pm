@@ -324,21 +324,22 @@ sub proxy { return MemcachedPair::Proxy->new(@_) }
 
 # Two daemons that have found each other: the first on 127.0.0.1 with -X, the
 # second on 127.0.0.2 with -x 127.0.0.1 -X. Options: mutual (-x on both), args
-# (for both), a_args, b_args, and no_wait.
+# (for both), a_args, b_args, udp (at the port of TCP), and no_wait.
 sub pair
 {
 	my (%o) = @_;
 	for my $try (1 .. 5) {
 		my $port = free_port();
 		my $link = free_port();
+		my @both = (@{ $o{args} || [] }, $o{udp} ? ('-U', $port) : ());
 		my $first = node(
 			binary => $o{binary}, name => 'A', addr => '127.0.0.1', port => $port, link_port => $link,
 			peer => $o{mutual} ? '127.0.0.2' : undef,
-			args => [@{ $o{args} || [] }, @{ $o{a_args} || [] }],
+			args => [@both, @{ $o{a_args} || [] }],
 		);
 		my $second = node(
 			binary => $o{binary}, name => 'B', addr => '127.0.0.2', port => $port, link_port => $link, peer => '127.0.0.1',
-			args => [@{ $o{args} || [] }, @{ $o{b_args} || [] }],
+			args => [@both, @{ $o{b_args} || [] }],
 		);
 		return ($first, $second) if $o{no_start};
 		if (!$first->start(may_clash => 1)) {

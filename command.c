@@ -2,7 +2,8 @@
  * command.c - what each operation does. See command.h.
  *
  * Owns: the dispatch table and the handlers, except for statistics
- * (command_stats.c). A handler asks store.c or items.c, counts, and answers.
+ * (command_stats.c) and the meta commands (command_meta.c). A handler asks
+ * store.c or items.c, counts, and answers.
  *
  * Must not know: sockets, sessions, the protocol in use, replication.
  *
@@ -10,8 +11,8 @@
  */
 #include "compat.h"
 #include "command.h"
+#include "command_internal.h"
 #include "command_trace.h"
-#include "store.h"
 
 #define VERBOSITY_MAX 2 /* what a client may ask for */
 
@@ -50,22 +51,9 @@ void command_dispatch(struct engine *e, const struct command *cmd, struct reply 
 	(void)seq;
 }
 
-static struct store store_of(const struct engine *e)
-{
-	return (struct store){.items = e->items, .now = e->now, .cas = e->settings->cas};
-}
-
-static struct stats_class *class_of(struct engine *e, const struct item *item)
-{
-	int class_id = items_class_of(e->items, item);
-
-	assert(class_id >= 0 && class_id < SIZE_CLASSES_MAX);
-	return &e->class_stats[class_id];
-}
-
 /* ---- reading ---------------------------------------------------------------- */
 
-static void count_miss(struct stats *stats, enum items_miss miss)
+void command_count_miss(struct stats *stats, enum items_miss miss)
 {
 	stats->get_expired += miss == ITEMS_MISS_EXPIRED;
 	stats->get_flushed += miss == ITEMS_MISS_FLUSHED;
@@ -82,7 +70,7 @@ static struct item *read_item(struct engine *e, const struct key *key)
 		class_of(e, item)->get_hits++;
 	} else {
 		e->stats->get_misses++;
-		count_miss(e->stats, miss);
+		command_count_miss(e->stats, miss);
 	}
 	if (command_is_traced(e))
 		command_trace_get(e, key, item, miss);
@@ -101,7 +89,7 @@ static struct item *touch_item(struct engine *e, const struct command *cmd, cons
 		class_of(e, item)->touch_hits++;
 	} else {
 		e->stats->touch_misses++;
-		count_miss(e->stats, miss);
+		command_count_miss(e->stats, miss);
 	}
 	if (command_is_traced(e))
 		command_trace_get(e, key, item, miss);
@@ -184,15 +172,20 @@ static enum store_verb verb_of(enum command_id id)
 
 static struct store_write write_of(const struct command *cmd)
 {
-	return (struct store_write){
+	struct store_write write = {
 		.verb = verb_of(cmd->id),
 		.key = cmd->key,
 		.flags = cmd->flags,
 		.cas = cmd->id == CMD_CAS ? cmd->number : cmd->compare,
 		.value_len = cmd->value_len,
 		.remove_on_failure = cmd->id == CMD_SET,
+		.marks = cmd->marks,
 		.item = cmd->item,
 	};
+
+	if (cmd->id == CMD_META_SET)
+		command_meta_write(cmd, &write);
+	return write;
 }
 
 static void refuse_body(struct engine *e, const struct command *cmd, enum store_result result,
@@ -213,6 +206,8 @@ bool command_body_begin(struct engine *e, struct command *cmd, struct reply *rep
 	struct store_write write = write_of(cmd);
 
 	assert(command_row(cmd->id)->flags & CMD_BODY);
+	if (command_is_meta(cmd) && command_meta_refused(e, cmd, reply))
+		return false;
 	write.exptime = store_exptime(&st, cmd->exptime);
 	enum store_result result = store_begin(&st, &write);
 	if (result == STORE_OK) {
@@ -254,7 +249,7 @@ void command_body_abort(struct engine *e, struct command *cmd, struct reply *rep
 	reply->status = REPLY_BAD_CHUNK;
 }
 
-static void count_cas(struct stats *stats, struct stats_class *of_class, enum store_result result)
+void command_count_cas(struct stats *stats, struct stats_class *of_class, enum store_result result)
 {
 	stats->cas_misses += result == STORE_NOT_FOUND;
 	stats->cas_hits += result == STORE_OK;
@@ -263,7 +258,7 @@ static void count_cas(struct stats *stats, struct stats_class *of_class, enum st
 	of_class->cas_badval += result == STORE_EXISTS;
 }
 
-static enum reply_status reply_of(enum store_result result, enum reply_status success)
+enum reply_status command_reply_of(enum store_result result, enum reply_status success)
 {
 	switch (result) {
 	case STORE_OK:
@@ -307,9 +302,9 @@ void command_store(struct engine *e, const struct command *cmd, struct reply *re
 	e->stats->cmd_set++;
 	of_class->cmd_set++;
 	if (cmd->id == CMD_CAS)
-		count_cas(e->stats, of_class, result);
+		command_count_cas(e->stats, of_class, result);
 	reply->cas = e->settings->cas ? write.version : 0;
-	reply->status = reply_of(result, REPLY_STORED);
+	reply->status = command_reply_of(result, REPLY_STORED);
 }
 
 /* ---- changing --------------------------------------------------------------- */
@@ -338,23 +333,30 @@ void command_delete(struct engine *e, const struct command *cmd, struct reply *r
 	} else if (result == STORE_NOT_FOUND) {
 		e->stats->delete_misses++;
 	}
-	reply->status = reply_of(result, REPLY_DELETED);
+	reply->status = command_reply_of(result, REPLY_DELETED);
 }
 
 static enum store_result apply_delta(struct engine *e, const struct store *st, const struct command *cmd,
 				     uint64_t *number)
 {
 	enum store_direction direction = cmd->id == CMD_INCR ? STORE_INCR : STORE_DECR;
+	struct store_delta d = {.key = cmd->key, .direction = direction, .delta = cmd->number};
 	enum store_result result = compare_first(st, cmd);
 
 	if (result == STORE_OK)
-		result = store_delta(st, &cmd->key, direction, cmd->number, number);
+		result = store_delta(st, &d);
+	*number = d.value;
 	if (result == STORE_NOT_FOUND)
 		*(direction == STORE_INCR ? &e->stats->incr_misses : &e->stats->decr_misses) += 1;
 	if (result != STORE_NOT_FOUND || !cmd->creates || cmd->compare != 0)
 		return result;
+	struct store_fresh fresh = {
+		.key = cmd->key,
+		.exptime = store_exptime(st, cmd->exptime),
+		.marks = cmd->marks,
+	};
 	*number = cmd->initial;
-	return store_number(st, &cmd->key, cmd->initial, store_exptime(st, cmd->exptime));
+	return store_number(st, &fresh, cmd->initial, NULL);
 }
 
 /* For a key whose command has just changed it. */
@@ -365,7 +367,7 @@ static uint64_t version_of(struct engine *e, const struct key *key)
 	return item ? item->version : 0;
 }
 
-static void count_delta(struct stats *stats, struct stats_class *of_class, bool incr)
+void command_count_delta(struct stats *stats, struct stats_class *of_class, bool incr)
 {
 	*(incr ? &stats->incr_hits : &stats->decr_hits) += 1;
 	*(incr ? &of_class->incr_hits : &of_class->decr_hits) += 1;
@@ -379,10 +381,10 @@ void command_delta(struct engine *e, const struct command *cmd, struct reply *re
 	enum store_result result = apply_delta(e, &st, cmd, &reply->number);
 
 	if (result == STORE_OK && of_class)
-		count_delta(e->stats, of_class, cmd->id == CMD_INCR);
+		command_count_delta(e->stats, of_class, cmd->id == CMD_INCR);
 	if (result == STORE_OK && cmd->with_cas)
 		reply->cas = version_of(e, &cmd->key);
-	reply->status = reply_of(result, REPLY_NUMBER);
+	reply->status = command_reply_of(result, REPLY_NUMBER);
 }
 
 void command_touch(struct engine *e, const struct command *cmd, struct reply *reply)

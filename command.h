@@ -73,6 +73,7 @@ void command_watch_end(struct engine *e, struct watcher *watcher);
 
 /* Handlers, one per row or family of rows. */
 command_handler command_get, command_store, command_delete, command_delta, command_touch, command_flush_all,
+	command_meta_get, command_meta_set, command_meta_delete, command_meta_count, command_meta_debug,
 	command_stats, command_watch, command_debugtime, command_debugitem,
 	command_version, command_verbosity, command_noop, command_quit,
 	command_shutdown, command_slabs, command_lru, command_lru_crawler, command_memlimit;

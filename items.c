@@ -137,7 +137,7 @@ static struct item *find_state(const struct items *it, const struct key *key, ui
 	return NULL;
 }
 
-static void mark_read(const struct items *it, struct item *i)
+static inline void note_read(const struct items *it, struct item *i)
 {
 	uint32_t bits = i->bits & ((1u << ITEM_LA_SHIFT) - 1);
 	bits |= ITEM_FETCHED | access_now(it) << ITEM_LA_SHIFT;
@@ -167,8 +167,13 @@ struct item *items_find(struct items *it, const struct key *key, enum items_look
 	if (unlikely(item_expired(it, i)))
 		return missed(miss, ITEMS_MISS_EXPIRED);
 	if (how == ITEMS_READ)
-		mark_read(it, i);
+		note_read(it, i);
 	return i;
+}
+
+void items_note_read(const struct items *it, struct item *i)
+{
+	note_read(it, i);
 }
 
 const struct item *items_state(struct items *it, const struct key *key)
@@ -240,10 +245,10 @@ static void take_version(struct items *it, uint64_t v)
 		hlc_take(it->hlc, v);
 		return;
 	}
-	if (v > it->misc.version_high)
-		it->misc.version_high = v;
 	if (v <= it->flush.barrier)
 		items_finish_flush(it);
+	if (v > it->misc.version_high)
+		it->misc.version_high = v;
 }
 
 /* The version below which a flush clears everything. */
@@ -260,6 +265,7 @@ static void make_state(struct items *it, struct item *i, enum cause cause,
 {
 	assert((extra_bits & ~(uint32_t)(ITEM_SHIPPED_BITS | ITEM_TOKEN)) == 0);
 	if (order) {
+		assert(cause == CAUSE_PEER || !it->config.replicated);
 		take_version(it, order->version);
 		i->version = order->version;
 		i->touches = order->touches;
@@ -294,6 +300,12 @@ static void link_over(struct items *it, struct item *i, const struct key *key)
 		items_dispose(it, old);
 	}
 	items_enqueue(it, i, in_main);
+}
+
+void items_set_exptime(struct item *reserved, uint32_t exptime)
+{
+	assert(item_kind(reserved) == ITEM_KIND_RESERVED || item_kind(reserved) == ITEM_KIND_RESERVED_LARGE);
+	reserved->exptime = exptime;
 }
 
 void items_install(struct items *it, struct item *reserved, enum cause cause,
@@ -470,6 +482,21 @@ static enum change_kind amend_expiry(struct items *it, struct item *i, const str
 	return kind;
 }
 
+/* The same with what else the amendment says. */
+static void renew_as(struct items *it, struct item *i, const struct amendment *a)
+{
+	assert(a->version == 0 || !it->config.replicated);
+	renew(it, i);
+	if (a->version) {
+		take_version(it, a->version);
+		i->version = a->version;
+	}
+	if (a->set_exptime) {
+		i->exptime = a->exptime;
+		note_exptime(it, i);
+	}
+}
+
 static void amend_value(struct items *it, struct item *i, const struct amendment *a)
 {
 	assert(!item_is_large(i) && !items_is_pinned(it, i));
@@ -490,7 +517,11 @@ void items_amend(struct items *it, struct item *i, const struct amendment *a, en
 		break;
 	case AMEND_VALUE:
 		amend_value(it, i, a);
-		renew(it, i);
+		renew_as(it, i, a);
+		break;
+	case AMEND_STALE:
+		i->bits = (i->bits | ITEM_STALE) & ~ITEM_TOKEN;
+		renew_as(it, i, a);
 		break;
 	case AMEND_MARKS:
 		assert(((a->set_bits | a->clear_bits) & ~marks) == 0);

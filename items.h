@@ -43,6 +43,7 @@
 #include "compat.h"
 #include "change.h"
 #include "clock.h"
+#include "items_stats.h"
 
 #define KEY_BYTES_MAX 250
 #define ITEM_BYTES_LIMIT (UINT32_C(1) << 30) /* -I goes up to this */
@@ -137,6 +138,8 @@ struct key items_key(const struct items *it, const void *data, size_t len);
 struct item *items_find(struct items *it, const struct key *key, enum items_lookup how,
                         enum items_miss *miss);
 
+/* What ITEMS_READ does to what it finds, for who looked without it first. */
+void items_note_read(const struct items *it, struct item *i);
 static inline enum item_kind item_kind(const struct item *i)
 {
 	return (enum item_kind)(i->bits & ITEM_KIND_MASK);
@@ -186,10 +189,13 @@ bool items_reserve_more(struct items *it, struct item *reserved);
 /* Whether an item of this size can be held at all under the configuration. */
 bool items_fits(const struct items *it, size_t key_len, size_t value_len, uint32_t flags);
 
+/* The expiry of a reserved item, if it is known only once the value is there. */
+void items_set_exptime(struct item *reserved, uint32_t exptime);
+
 /* Mutator 1: make a reserved item the state of its key; whatever the key held
  * (item or tombstone) is replaced. order NULL: a new version is drawn and
- * touches is 0 (CAUSE_CLIENT). Otherwise version, touches, exptime are as given
- * (CAUSE_PEER, own bit off) and extra_bits may carry ITEM_SHIPPED_BITS. */
+ * touches is 0 (CAUSE_CLIENT). Otherwise version, touches, exptime are as given (CAUSE_PEER,
+ * own bit off; or a client chose, standalone). extra_bits: ITEM_SHIPPED_BITS, ITEM_TOKEN. */
 void items_install(struct items *it, struct item *reserved, enum cause cause, const struct state_order *order,
                    uint32_t extra_bits);
 
@@ -207,15 +213,19 @@ bool items_remove(struct items *it, const struct key *key, enum cause cause, con
  *  AMEND_VALUE:  overwrite the value, same length; a new version. The item must
  *                not be pinned (items_is_pinned) nor large.
  *  AMEND_MARKS:  set and clear marks (ITEM_STALE, ITEM_TOKEN); a new version if
- *                a shipped mark changes, silent otherwise. */
+ *                a shipped mark changes, silent otherwise.
+ *  AMEND_STALE:  ITEM_STALE is set and ITEM_TOKEN cleared; always a new version. */
 enum amend_what {
 	AMEND_EXPIRY,
 	AMEND_VALUE,
-	AMEND_MARKS
+	AMEND_MARKS,
+	AMEND_STALE
 };
 struct amendment {
 	enum amend_what what;
+	bool set_exptime;                /* AMEND_VALUE, AMEND_STALE: exptime counts */
 	uint32_t exptime;                /* AMEND_EXPIRY */
+	uint64_t version;                /* the same two: one that a client chose, 0 draws one */
 	const uint8_t *value;            /* AMEND_VALUE, as long as the old one */
 	uint32_t set_bits, clear_bits;   /* AMEND_MARKS */
 	const struct state_order *order; /* CAUSE_PEER, else NULL */
@@ -342,43 +352,8 @@ bool items_set_memory_limit(struct items *it, size_t bytes);
 typedef void items_page_moved(void *ctx, int from_class, int to_class, bool done);
 void items_on_page_moved(struct items *it, items_page_moved *fn, void *ctx);
 
-/* ---- limits and numbers ---------------------------------------------------- */
+/* ---- numbers: items_stats.h, and --------------------------------------------- */
 
-struct items_counters {
-	uint64_t total_items, evictions, evicted_unfetched, evicted_nonzero, expired_unfetched, reclaimed;
-	uint64_t crawler_reclaimed, crawler_items_checked; /* the expiry sweep */
-	uint64_t pages_moved, rescues, out_of_memory, tombs_lost;
-	uint64_t evicted_active, flushed_reclaimed;
-	uint64_t sweeps; /* passes begun */
-};
-struct items_gauges {
-	uint64_t item_count, item_bytes;   /* linked items, item_total_bytes() summed */
-	uint64_t limit_bytes;              /* of item memory, as asked for */
-	uint64_t page_bytes;               /* pages in use by classes */
-	uint64_t free_pages, page_size;
-	uint64_t hash_bytes, ghost_bytes, tomb_bytes;
-	int hash_power;
-	bool hash_growing, sweep_running, move_running;
-	int class_count;                   /* classes are 1..class_count */
-};
-struct items_class_info {
-	size_t chunk_bytes, chunks_per_page;
-	uint64_t pages, used_chunks, free_chunks;
-	uint64_t items, items_main, item_bytes;
-	uint64_t evicted, evicted_nonzero, evicted_unfetched, expired_unfetched, reclaimed, out_of_memory;
-	uint64_t crawler_reclaimed, crawler_items_checked;
-	uint32_t evicted_idle_s; /* of the last victim */
-	uint32_t tail_idle_s;    /* of the next victim: age */
-};
-const struct items_counters *items_counters(const struct items *it);
-void items_gauges(const struct items *it, struct items_gauges *out);
-/* False when class has no pages and no history. */
-bool items_class_info(const struct items *it, int class_id, struct items_class_info *out);
-void items_counters_reset(struct items *it);
-/* How many linked items there are of each size, rounded up to steps. False: sizes are
- * not tracked. */
-#define ITEMS_SIZE_STEP 32
-bool items_each_size(const struct items *it, void (*fn)(void *ctx, size_t bytes, uint32_t count), void *ctx);
 /* Look at up to max items of a class, the newest of each queue first; visit returns
  * false to stop. */
 void items_newest(const struct items *it, int class_id, size_t max, items_visit *visit, void *ctx);

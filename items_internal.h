@@ -226,7 +226,7 @@ struct items {
 		uint32_t trash;         /* first freed chain whose chunks are still to be freed */
 		uint32_t held_large;    /* reserved and pinned large items */
 		uint32_t confirm_epoch, *sizes; /* sizes: linked items by size, if tracked */
-		uint64_t version_high;  /* greatest version that a client has chosen (standalone) */
+		uint64_t version_high;  /* no item has a version above it that a client chose */
 		uint64_t fail_after;    /* test hook */
 		enum items_automove automove;
 	} misc;

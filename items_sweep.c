@@ -162,8 +162,11 @@ static void end_pass(struct items *it)
 	}
 	/* Nothing is below the barrier any more. On its own a node needs it no
 	 * longer, and a client may choose low versions. */
-	if (s->every_page && !s->flush_pending && !it->config.replicated)
+	if (s->every_page && !s->flush_pending && !it->config.replicated) {
+		if (it->misc.version_high <= it->flush.barrier)
+			it->misc.version_high = 0; /* what had it is gone */
 		it->flush.barrier = 0;
+	}
 }
 
 static void sweep_some(struct items *it, struct budget *b)

@@ -21,6 +21,7 @@
 
 #include "compat.h"
 #include "items.h"
+#include "message_replies.h"
 #include "output.h"
 
 /* What a row of commands.def says about its operation. */
@@ -85,109 +86,89 @@ enum auth_message {
 	AUTH_SASL_STEP   /* words: what it says next */
 };
 
+/* Words of a meta command: the command, its key, a length, flags. */
+#define META_WORDS_MAX 20
+#define META_OPAQUE_BYTES_MAX 31
+/* The flags of a meta command are letters, each with what directly follows it. */
+#define META_FLAG(letter) (UINT64_C(1) << ((letter) & 63))
+
+/* What a meta command says beyond what struct command has a place for: there
+ * are C (compare), D (number), F (flags), J (initial), T (exptime), b (marks),
+ * and q (quiet). */
+struct meta {
+	uint64_t given;      /* META_FLAG() of each letter */
+	uint64_t cas;        /* E: the CAS unique to give */
+	int32_t vivify_ttl;  /* N, as sent */
+	int32_t recache_ttl; /* R, as sent */
+	uint8_t mode;        /* M, 0 = the usual one */
+	uint8_t opaque_len;
+	uint8_t letter_count;
+	uint8_t letters[META_WORDS_MAX - 2]; /* in the order they came: answers are in it, too */
+	uint8_t opaque[META_OPAQUE_BYTES_MAX];
+};
+
 struct command {
 	enum command_id id;
 	const struct reply_format *format; /* how its answer is printed: set by the codec */
 	bool quiet;    /* the client wants no one-line answer */
 	bool with_cas; /* hits show the CAS unique */
 	bool has_exptime;
+	bool body_bare; /* CMD_BODY: no CRLF follows the value */
+	bool creates;   /* incr, decr: make a key that is missing, with exptime */
+	uint8_t opcode; /* binary: echoed in the answer, like opaque */
+	uint32_t opaque;
 	uint32_t flags;
+	uint32_t marks;         /* ITEM_BINKEY: the key is to be shown in base64 */
+	enum auth_message auth; /* PARSE_AUTH */
 	int64_t exptime;        /* as sent */
 	uint64_t number;        /* CAS unique to compare, delta, verbosity */
 	size_t value_len;       /* CMD_BODY */
-	bool body_bare;         /* CMD_BODY: no CRLF follows the value */
 	uint64_t compare;       /* CAS unique that the item must have, 0 any; `cas` has it in number */
-	bool creates;           /* incr, decr: make a key that is missing, with exptime */
-	uint64_t initial;       /* ... of this value */
-	enum auth_message auth; /* PARSE_AUTH */
-	uint8_t opcode;         /* binary: echoed in the answer, like opaque */
-	uint32_t opaque;
+	uint64_t initial;       /* of what `creates` makes */
 	struct key key;         /* the first or only key; hash filled by command_prepare() */
 	struct word_list words; /* get: the keys after the first; else what follows the command */
 	struct item *item;      /* CMD_BODY: reserved by command_body_begin() */
+
+	/* From here on it is for few commands: neither cleared nor kept for others. */
+	struct meta meta;                /* valid if command_is_meta() */
+	uint8_t key_room[KEY_BYTES_MAX]; /* where a key lies that does not lie in the input as it is */
 };
 
-/* X(name, text line); an empty line is printed by other means or not at all. */
-#define REPLIES(X)                                                                                           \
-	X(NONE, "")                                                                                          \
-	X(STORED, "STORED")                                                                                  \
-	X(NOT_STORED, "NOT_STORED")                                                                          \
-	X(EXISTS, "EXISTS")                                                                                  \
-	X(NOT_FOUND, "NOT_FOUND")                                                                            \
-	X(DELETED, "DELETED")                                                                                \
-	X(TOUCHED, "TOUCHED")                                                                                \
-	X(OK, "OK")                                                                                          \
-	X(END, "END")                                                                                        \
-	X(RESET, "RESET")                                                                                    \
-	X(NOOP, "MN")                                                                                        \
-	X(NUMBER, "")                                                                                        \
-	X(VERSION, "VERSION ")                                                                               \
-	X(UNKNOWN, "ERROR")                                                                                  \
-	X(BAD_FORMAT, "CLIENT_ERROR bad command line format")                                                \
-	X(BAD_DELETE, "CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]")                \
-	X(BAD_EXPTIME, "CLIENT_ERROR invalid exptime argument")                                              \
-	X(BAD_DELTA, "CLIENT_ERROR invalid numeric delta argument")                                          \
-	X(BAD_CHUNK, "CLIENT_ERROR bad data chunk")                                                          \
-	X(NON_NUMERIC, "CLIENT_ERROR cannot increment or decrement non-numeric value")                       \
-	X(FLUSH_REFUSED, "CLIENT_ERROR flush_all not allowed")                                               \
-	X(WATCH_REFUSED, "CLIENT_ERROR watch commands not allowed")                                          \
-	X(WATCH_PIPELINED, "ERROR cannot pipeline other commands before watch")                              \
-	X(WATCH_TOO_MANY, "WATCHER_TOO_MANY log watcher limit reached")                                      \
-	X(WATCH_FAILED, "WATCHER_FAILED failed to add log watcher")                                          \
-	X(BAD_SHUTDOWN, "CLIENT_ERROR invalid shutdown mode")                                                \
-	X(SHUTDOWN_REFUSED, "SERVER_ERROR: shutdown not enabled")                                            \
-	X(TOO_LARGE, "SERVER_ERROR object too large for cache")                                              \
-	X(NO_MEMORY_STORING, "SERVER_ERROR out of memory storing object")                                    \
-	X(NO_MEMORY, "SERVER_ERROR out of memory")                                                           \
-	X(NO_MEMORY_WRITING, "SERVER_ERROR out of memory writing get response")                              \
-	REPLIES_AUTH(X)                                                                                      \
-	REPLIES_ADMIN(X)                                                                                     \
-	REPLIES_STATS(X)                                                                                     \
-	X(MISS, "MISS")
+/* Clear all but the end. For codecs: the end has several cache lines. */
+static inline void command_init(struct command *cmd, enum command_id id, const struct reply_format *format)
+{
+	memset(cmd, 0, offsetof(struct command, meta));
+	cmd->id = id;
+	cmd->format = format;
+}
 
-/* Of stats. */
-#define REPLIES_STATS(X)                                                                                     \
-	X(DETAIL_REFUSED, "CLIENT_ERROR stats detail not allowed")                                           \
-	X(DETAIL_USAGE, "CLIENT_ERROR usage: stats detail on|off|dump")                                      \
-	X(CACHEDUMP_REFUSED, "CLIENT_ERROR stats cachedump not allowed")                                     \
-	X(CACHEDUMP_SHORT, "CLIENT_ERROR bad command line")                                                  \
-	X(CACHEDUMP_CLASS, "CLIENT_ERROR Illegal slab id")
+_Static_assert(CMD_META_DEBUG - CMD_META_GET == 4, "meta commands stand together in commands.def");
 
-/* Of logins. */
-#define REPLIES_AUTH(X)                                                                                      \
-	X(UNAUTHENTICATED, "CLIENT_ERROR unauthenticated")                                                   \
-	X(LOGIN_TOO_LONG, "CLIENT_ERROR auth token too long")                                                \
-	X(LOGIN_BAD_END, "CLIENT_ERROR bad command line termination")                                        \
-	X(LOGIN_BAD_FORM, "CLIENT_ERROR bad authentication token format")                                    \
-	X(AUTH_FAILURE, "CLIENT_ERROR authentication failure")                                               \
-	X(AUTH_LIST, "")                                                                                     \
-	X(AUTH_CONTINUE, "")                                                                                 \
-	X(AUTHENTICATED, "")
+static inline bool command_is_meta(const struct command *cmd)
+{
+	return cmd->id >= CMD_META_GET && cmd->id <= CMD_META_DEBUG;
+}
 
-/* Of slabs, lru, lru_crawler and cache_memlimit. */
-#define REPLIES_ADMIN(X)                                                                                     \
-	X(REASSIGN_OFF, "CLIENT_ERROR slab reassignment disabled")                                           \
-	X(REASSIGN_BUSY, "BUSY currently processing reassign request")                                       \
-	X(REASSIGN_CLASS, "BADCLASS invalid src or dst class id")                                            \
-	X(REASSIGN_NO_SPARE, "NOSPARE source class has no spare pages")                                      \
-	X(REASSIGN_SAME, "SAME src and dst class are identical")                                             \
-	X(BAD_WINDOW, "CLIENT_ERROR automove window too low or too high")                                    \
-	X(LRU_SHARES, "ERROR hot and warm pcts must not exceed 80")                                          \
-	X(LRU_AGES, "ERROR hot/warm age factors must be greater than 0")                                     \
-	X(CRAWLER_RUNS, "ERROR failed to start lru crawler thread")                                          \
-	X(CRAWLER_OFF, "CLIENT_ERROR lru crawler disabled")                                                  \
-	X(CRAWLER_SLEEP, "CLIENT_ERROR sleep must be one second or less")                                    \
-	X(CRAWL_BUSY, "BUSY currently processing crawler request")                                           \
-	X(CRAWL_CLASS, "BADCLASS invalid class id")                                                          \
-	X(CRAWL_HASH, "ERROR an unknown error happened")                                                     \
-	X(METADUMP_REFUSED, "ERROR metadump not allowed")                                                    \
-	X(METADUMP_LATE, "ERROR cannot pipeline other commands before metadump")                             \
-	X(MGDUMP_REFUSED, "ERROR key dump not allowed")                                                      \
-	X(MGDUMP_LATE, "ERROR cannot pipeline other commands before mgdump")                                 \
-	X(MGDUMP_END, "EN")                                                                                  \
-	X(MEMLIMIT_SMALL, "MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m")                          \
-	X(MEMLIMIT_BYTES, "MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes")                       \
-	X(MEMLIMIT_FAILED, "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust")
+static inline bool meta_given(const struct command *cmd, char letter)
+{
+	return cmd->meta.given & META_FLAG(letter);
+}
+
+/* Keep a command beyond the input that it came in. Its words stay behind; its
+ * key must lie elsewhere by then (in its item) or is taken along if it will be
+ * shown. */
+static inline void command_keep(struct command *to, const struct command *from)
+{
+	memcpy(to, from, offsetof(struct command, meta));
+	to->words = (struct word_list){NULL, NULL};
+	if (!command_is_meta(from))
+		return;
+	to->meta = from->meta;
+	if (meta_given(from, 'k') && from->key.len > 0) {
+		memcpy(to->key_room, from->key.data, from->key.len);
+		to->key.data = to->key_room;
+	}
+}
 
 enum reply_status {
 #define X(name, line) REPLY_##name,
@@ -215,6 +196,20 @@ struct reply_format {
 	bool (*status)(struct reply *reply);
 };
 
+/* What a meta command found, or made. */
+#define HIT_FETCHED (1u << 0) /* read before */
+#define HIT_STALE (1u << 1)   /* invalidated (X) */
+#define HIT_SENT (1u << 2)    /* another client is recaching it (Z) */
+#define HIT_WON (1u << 3)     /* this client is to recache it (W) */
+struct reply_hit {
+	const struct item *item; /* NULL: there is none */
+	uint64_t cas;
+	int64_t ttl_s;   /* -1 = never ends */
+	uint32_t idle_s; /* since the access before */
+	uint16_t marks;  /* HIT_ */
+	uint16_t class_id;
+};
+
 /* What a handler fills in. Hits and pairs are printed as they come; the status
  * once, by the session, after the handler returned. */
 struct reply {
@@ -232,6 +227,7 @@ struct reply {
 	struct word_list rest; /* keys not answered yet */
 	uint64_t cursor;       /* of a list that is made piece by piece: where it stands, 0 = at the start */
 	struct watcher *watcher; /* the client gets its lines from now on, and nothing else */
+	struct reply_hit hit;  /* set by the handlers of meta commands, unset for others */
 };
 
 #endif

@@ -201,6 +201,16 @@ static struct parse_result decode_auth(struct command *out, const struct op *op,
 	return (struct parse_result){.status = PARSE_AUTH, .consumed = PROTO_BIN_HEADER_BYTES + packet->body_len};
 }
 
+/* Whether the text protocols can say this key as it is. */
+static bool is_text_key(const uint8_t *key, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		if (key[i] <= ' ' || key[i] == 0x7f)
+			return false;
+	}
+	return true;
+}
+
 static struct parse_result decode_body(struct command *out, const struct op *op, const struct packet *packet,
 				       const uint8_t *body)
 {
@@ -219,6 +229,7 @@ static struct parse_result decode_body(struct command *out, const struct op *op,
 		return result;
 	}
 	out->key = (struct key){.data = key, .len = (uint32_t)packet->key_len};
+	out->marks = is_text_key(key, packet->key_len) ? 0 : ITEM_BINKEY;
 	if (op->flags & OP_VALUE) {
 		out->value_len = value_len_of(packet);
 		out->body_bare = true;
@@ -234,14 +245,12 @@ struct parse_result proto_bin_parse(const uint8_t *in, size_t len, struct comman
 		return (struct parse_result){.status = PARSE_MORE};
 	struct packet packet = read_header(in);
 	const struct op *op = &ops[packet.opcode];
-	*out = (struct command){
-		.id = (op->flags & (OP_KNOWN | OP_AUTH)) == OP_KNOWN ? (enum command_id)op->command : CMD_NONE,
-		.format = &proto_bin_format,
-		.quiet = op->flags & (OP_QUIET_MISS | OP_QUIET_DONE),
-		.with_cas = true,
-		.opcode = packet.opcode,
-		.opaque = packet.opaque,
-	};
+	bool known = (op->flags & (OP_KNOWN | OP_AUTH)) == OP_KNOWN;
+	command_init(out, known ? (enum command_id)op->command : CMD_NONE, &proto_bin_format);
+	out->quiet = op->flags & (OP_QUIET_MISS | OP_QUIET_DONE);
+	out->with_cas = true;
+	out->opcode = packet.opcode;
+	out->opaque = packet.opaque;
 	if (packet.extras_len + packet.key_len > packet.body_len)
 		return bad_and_close(REPLY_UNKNOWN);
 	if (packet.body_len > PROTO_BIN_BODY_BYTES_MAX)

@@ -13,6 +13,7 @@
  * Invariants: [X1] [X2] of proto_text.h. Covered by: t/test_proto_text.c.
  */
 #include "compat.h"
+#include "proto_meta.h"
 #include "proto_text.h"
 #include "util.h"
 
@@ -34,6 +35,7 @@ enum syntax {
 	SYNTAX_TOUCH,      /* key expiry [noreply] */
 	SYNTAX_FLUSH,      /* [expiry] [noreply] */
 	SYNTAX_VERBOSITY,  /* level [noreply] */
+	SYNTAX_META,       /* left to proto_meta.c */
 	SYNTAX_WORDS       /* left to the handler */
 };
 
@@ -311,6 +313,7 @@ static struct parse_result parse_words(struct command *out, const struct row *ro
 		return ok();
 	case SYNTAX_KEYS:
 	case SYNTAX_TOUCH_KEYS:
+	case SYNTAX_META:
 		break; /* the straight road */
 	}
 	assert(false);
@@ -364,13 +367,15 @@ static struct parse_result parse_line(struct command *out, const uint8_t *line, 
 	const uint8_t *word_end = space ? space : end;
 	enum command_id id = proto_text_lookup(line, (size_t)(word_end - line));
 
-	*out = (struct command){.id = id, .format = &proto_text_format};
+	command_init(out, id, &proto_text_format);
 	if (id == CMD_NONE)
 		return parse_strange(out, line, end);
 	if (rows[id].syntax == SYNTAX_KEYS)
 		return parse_keys(out, word_end, end, line + checked);
 	if (rows[id].syntax == SYNTAX_TOUCH_KEYS)
 		return parse_touch_keys(out, word_end, end, line + checked);
+	if (rows[id].syntax == SYNTAX_META)
+		return proto_meta_parse(out, word_end, end);
 	struct words words;
 	words.at[0] = (struct word){line, (size_t)(word_end - line)};
 	words.count = 1;
@@ -406,7 +411,7 @@ struct parse_result proto_text_parse(struct proto_text *state, const uint8_t *in
 	*state = (struct proto_text){0};
 	const uint8_t *end = lf > in && lf[-1] == '\r' ? lf - 1 : lf;
 	if (consumed < LINE_BYTES_MIN) {
-		*out = (struct command){.id = CMD_NONE, .format = &proto_text_format};
+		command_init(out, CMD_NONE, &proto_text_format);
 		result = bad(REPLY_BAD_FORMAT);
 	} else {
 		result = parse_line(out, in, end, checked);
@@ -539,17 +544,28 @@ static bool print_version(struct reply *reply)
 	return true;
 }
 
-static bool print_status(struct reply *reply)
+static bool print_line(struct reply *reply)
 {
 	const struct line *line = &lines[reply->status];
 
-	if (reply->status == REPLY_NONE || reply->command->quiet)
-		return true;
 	if (unlikely(reply->status == REPLY_NUMBER))
 		return print_number(reply);
 	if (unlikely(reply->status == REPLY_VERSION))
 		return print_version(reply);
 	return output_put(reply->out, line->text, line->len);
+}
+
+static bool print_status(struct reply *reply)
+{
+	if (reply->status == REPLY_NONE || reply->command->quiet)
+		return true;
+	return print_line(reply);
+}
+
+bool proto_text_print_error(struct reply *reply)
+{
+	assert(reply->status != REPLY_NONE);
+	return print_line(reply);
 }
 
 const struct reply_format proto_text_format = {

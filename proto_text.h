@@ -5,6 +5,8 @@
  * grammars of every classic command, the rules of noreply, and the spelling of
  * replies (doc/protocol.txt section 1).
  *
+ * The lines of meta commands are found here and decoded by proto_meta.c.
+ *
  * Must not know: what a command does, settings, sessions, the clock, where
  * bytes come from or go to.
  *
@@ -42,6 +44,10 @@ struct parse_result proto_text_parse(struct proto_text *state, const uint8_t *in
 
 /* What is printed as this protocol. */
 extern const struct reply_format proto_text_format;
+
+/* The line of an error, whether the command is quiet or not. For the meta
+ * protocol, whose errors are these. */
+bool proto_text_print_error(struct reply *reply);
 
 /* The operation a word stands for, or CMD_NONE. For tests. */
 enum command_id proto_text_lookup(const uint8_t *word, size_t len);

@@ -87,10 +87,11 @@ struct upload {
 	bool active;
 };
 
+/* The error is said of upload.cmd, whose spans are not to be used: nothing is
+ * received and thrown away at once. */
 struct swallow {
 	size_t left;
-	enum reply_status error; /* said of `cmd` when nothing is left */
-	struct command cmd;      /* its spans are not to be used */
+	enum reply_status error; /* said when nothing is left */
 	bool close;              /* and then the conversation ends */
 };
 
@@ -211,7 +212,12 @@ static void hold_changes(struct session *s, uint64_t before)
 
 static struct reply reply_to(struct session *s, const struct command *cmd)
 {
-	return (struct reply){.command = cmd, .out = &s->shared->out};
+	struct reply reply;
+
+	memset(&reply, 0, offsetof(struct reply, hit));
+	reply.command = cmd;
+	reply.out = &s->shared->out;
+	return reply;
 }
 
 /* -vv: the first line of what came in or goes out, printable. */
@@ -282,18 +288,20 @@ static size_t swallow_some(struct session *s, size_t len)
 
 	w->left -= n;
 	if (w->left == 0)
-		answer_error(s, w->error, &w->cmd, w->close);
+		answer_error(s, w->error, &s->upload.cmd, w->close);
 	return n;
 }
 
 /* Answer an error once the bytes that belong to the command are gone. */
-static void swallow_then_answer(struct session *s, const struct swallow *w)
+static void swallow_then_answer(struct session *s, const struct swallow *w, const struct command *cmd)
 {
-	assert(s->swallow.left == 0);
-	if (w->left > 0)
+	assert(s->swallow.left == 0 && !s->upload.active);
+	if (w->left > 0) {
 		s->swallow = *w;
-	else
-		answer_error(s, w->error, &w->cmd, w->close);
+		command_keep(&s->upload.cmd, cmd);
+	} else {
+		answer_error(s, w->error, cmd, w->close);
+	}
 }
 
 /* ---- bodies ----------------------------------------------------------------- */
@@ -335,8 +343,7 @@ static bool make_room(struct session *s)
 		return true;
 	}
 	u->active = false;
-	struct swallow rest = {.left = upload_missing(u), .error = reply.status, .cmd = u->cmd};
-	swallow_then_answer(s, &rest);
+	s->swallow = (struct swallow){.left = upload_missing(u), .error = reply.status};
 	return false;
 }
 
@@ -389,11 +396,11 @@ static void begin_upload(struct session *s, struct parsed *parsed)
 
 	assert(!s->upload.active);
 	if (!command_body_begin(s->engine, cmd, &reply)) {
-		struct swallow rest = {.left = body_len(cmd), .error = reply.status, .cmd = *cmd};
-		swallow_then_answer(s, &rest);
+		struct swallow rest = {.left = body_len(cmd), .error = reply.status};
+		swallow_then_answer(s, &rest, cmd);
 		return;
 	}
-	s->upload.cmd = *cmd;
+	command_keep(&s->upload.cmd, cmd);
 	s->upload.got = 0;
 	s->upload.room = items_reserved_len(s->engine->items, cmd->item);
 	s->upload.active = true;
@@ -437,6 +444,8 @@ static bool may_look_past(const struct parsed *parsed)
 	if (parsed->result.status != PARSE_OK)
 		return false;
 	unsigned flags = command_row(parsed->cmd.id)->flags;
+	if (parsed->cmd.id == CMD_META_GET)
+		return !(parsed->cmd.meta.given & (META_FLAG('T') | META_FLAG('N')));
 	return (flags & CMD_READ) && !(flags & CMD_WRITE);
 }
 
@@ -562,8 +571,8 @@ static bool run_parsed(struct session *s, struct parsed *parsed, const uint8_t *
 		s->text = (struct proto_text){result->consumed - 1, result->consumed - 1};
 		return false;
 	case PARSE_BAD: {
-		struct swallow rest = {result->swallow, result->error, parsed->cmd, result->close};
-		swallow_then_answer(s, &rest);
+		struct swallow rest = {result->swallow, result->error, result->close};
+		swallow_then_answer(s, &rest, &parsed->cmd);
 		return true;
 	}
 	case PARSE_AUTH:

@@ -110,16 +110,25 @@ static void copy_value(const struct store *st, struct item *to, size_t offset, c
 	}
 }
 
-/* Make a reserved item the value of its key; its version. */
-static uint64_t install(const struct store *st, const struct key *key, struct item *item)
+/* What an item is made with besides its bytes. */
+struct seal {
+	uint32_t marks;
+	uint64_t version; /* 0: a new one is drawn */
+};
+
+/* Make a reserved item the value of its key; NULL if it is dead already. */
+static struct item *install(const struct store *st, const struct key *key, struct item *item,
+			    struct seal seal)
 {
+	struct state_order chosen = {.version = seal.version, .exptime = item->exptime};
+
 	if (has_passed(st, item->exptime)) { /* [T2] */
 		items_remove(st->items, key, CAUSE_CLIENT, NULL);
 		items_release(st->items, item);
-		return 0;
+		return NULL;
 	}
-	items_install(st->items, item, CAUSE_CLIENT, NULL, 0);
-	return item->version;
+	items_install(st->items, item, CAUSE_CLIENT, seal.version ? &chosen : NULL, seal.marks);
+	return item;
 }
 
 /* Install old and new value joined, in the order of the verb; flags and expiry
@@ -136,8 +145,8 @@ static enum store_result install_joined(const struct store *st, struct store_wri
 	bool append = write->verb == STORE_APPEND;
 	copy_value(st, joined, append ? 0 : new_len, old);
 	copy_value(st, joined, append ? old_len : 0, write->item);
-	items_install(st->items, joined, CAUSE_CLIENT, NULL, 0);
-	write->version = joined->version;
+	struct seal seal = {write->marks | (old->bits & ITEM_BINKEY), write->new_version};
+	write->stored = install(st, &write->key, joined, seal);
 	return STORE_OK;
 }
 
@@ -157,6 +166,12 @@ static enum store_result compare(const struct store *st, const struct item *old,
 	return st->cas && cas != 0 && cas == old->version ? STORE_OK : STORE_EXISTS;
 }
 
+/* A value made from an older one, which may be stored as a stale one. */
+static bool is_outdated(const struct store *st, const struct store_write *write, const struct item *old)
+{
+	return write->stale_if_older && st->cas && old && write->cas != 0 && write->cas < old->version;
+}
+
 /* Whether the verb may go on, given what the key holds now. */
 static enum store_result check_condition(const struct store *st, const struct store_write *write,
 					 const struct item *old)
@@ -171,10 +186,10 @@ static enum store_result check_condition(const struct store *st, const struct st
 	case STORE_APPEND:
 	case STORE_PREPEND:
 		if (!old)
-			return STORE_NOT_STORED;
-		return write->cas == 0 ? STORE_OK : compare(st, old, write->cas);
+			return write->vivify && !write->compares ? STORE_OK : STORE_NOT_STORED;
+		return write->cas == 0 && !write->compares ? STORE_OK : compare(st, old, write->cas);
 	case STORE_CAS:
-		return compare(st, old, write->cas);
+		return is_outdated(st, write, old) ? STORE_OK : compare(st, old, write->cas);
 	}
 	assert(false);
 	return STORE_NOT_STORED;
@@ -192,22 +207,38 @@ static struct item *find_old(const struct store *st, const struct store_write *w
 	}
 }
 
+static void install_alone(const struct store *st, struct store_write *write, const struct item *old)
+{
+	struct seal seal = {write->marks, write->new_version};
+
+	if (write->verb == STORE_CAS && is_outdated(st, write, old)) {
+		seal.marks |= ITEM_STALE | (old->bits & ITEM_TOKEN);
+		items_set_exptime(write->item, old->exptime);
+	} else if (write->verb == STORE_APPEND || write->verb == STORE_PREPEND) {
+		items_set_exptime(write->item, write->vivify_exptime);
+	}
+	write->stored = install(st, &write->key, write->item, seal);
+	write->item = NULL;
+}
+
 enum store_result store_commit(const struct store *st, struct store_write *write)
 {
 	assert(write->item);
 	write->version = 0;
+	write->stored = NULL;
 	struct item *old = find_old(st, write);
 	enum store_result result = check_condition(st, write, old);
-	bool join = write->verb == STORE_APPEND || write->verb == STORE_PREPEND;
+	bool join = (write->verb == STORE_APPEND || write->verb == STORE_PREPEND) && old;
 
 	if (result == STORE_OK && !join) {
-		write->version = install(st, &write->key, write->item);
-		write->item = NULL;
-		return STORE_OK;
+		install_alone(st, write, old);
+	} else {
+		if (result == STORE_OK)
+			result = commit_joined(st, write, old);
+		store_abort(st, write);
 	}
-	if (result == STORE_OK)
-		result = commit_joined(st, write, old);
-	store_abort(st, write);
+	if (write->stored)
+		write->version = write->stored->version;
 	return result;
 }
 
@@ -235,6 +266,19 @@ enum store_result store_touch(const struct store *st, const struct key *key, uin
 	if (out)
 		*out = item;
 	return STORE_OK;
+}
+
+void store_invalidate(const struct store *st, struct item *item, const uint32_t *exptime,
+		      uint64_t new_version)
+{
+	struct amendment amendment = {
+		.what = AMEND_STALE,
+		.set_exptime = exptime != NULL,
+		.exptime = exptime ? *exptime : 0,
+		.version = new_version,
+	};
+
+	items_amend(st->items, item, &amendment, CAUSE_CLIENT);
 }
 
 void store_flush(const struct store *st, int64_t sent)
@@ -285,64 +329,88 @@ static uint64_t moved_by(uint64_t v, enum store_direction direction, uint64_t de
 	return v > delta ? v - delta : 0;
 }
 
-/* Install a value that is `digits`, padded with spaces to len. */
-static enum store_result install_number(const struct store *st, const struct key *key, const struct item *old,
-					const char *digits, size_t digits_len, size_t len)
+/* Install a value of len bytes: the digits, and spaces behind them. */
+static enum store_result install_digits(const struct store *st, const struct store_fresh *fresh,
+					const char *digits, size_t digits_len, size_t len, struct item **out)
 {
 	enum items_status status = ITEMS_OK;
+	struct seal seal = {fresh->marks, fresh->new_version};
 	struct iovec iov;
 
 	assert(digits_len <= len);
-	struct item *item = items_reserve(st->items, key, len, item_flags(old), old->exptime, &status);
+	struct item *item =
+		items_reserve(st->items, &fresh->key, len, fresh->flags, fresh->exptime, &status);
 	if (!item)
-		return STORE_NO_MEMORY;
-	int count = items_value_iov(st->items, item, 0, &iov, 1);
-	assert(count == 1 && iov.iov_len == len);
-	(void)count;
-	memset(iov.iov_base, ' ', len);
-	memcpy(iov.iov_base, digits, digits_len);
-	items_install(st->items, item, CAUSE_CLIENT, NULL, 0);
+		return result_of(status);
+	if (len > 0) {
+		int count = items_value_iov(st->items, item, 0, &iov, 1);
+		assert(count == 1 && iov.iov_len == len);
+		(void)count;
+		memset(iov.iov_base, ' ', len);
+		memcpy(iov.iov_base, digits, digits_len);
+	}
+	item = install(st, &fresh->key, item, seal);
+	if (out)
+		*out = item;
 	return STORE_OK;
 }
 
-static enum store_result write_number(const struct store *st, const struct key *key, struct item *old,
-				      uint64_t v)
-{
-	char text[NUMBER_INPLACE_BYTES_MAX];
-	size_t len = format_u64(text, v), old_len = item_value_len(old);
-
-	if (items_is_pinned(st->items, old) || len > old_len)
-		return install_number(st, key, old, text, len, len);
-	if (old_len > sizeof(text))
-		return install_number(st, key, old, text, len, old_len);
-	memset(text + len, ' ', old_len - len);
-	struct amendment amendment = {.what = AMEND_VALUE, .value = (const uint8_t *)text};
-	items_amend(st->items, old, &amendment, CAUSE_CLIENT);
-	return STORE_OK;
-}
-
-enum store_result store_number(const struct store *st, const struct key *key, uint64_t value,
-			       uint32_t exptime)
+enum store_result store_number(const struct store *st, const struct store_fresh *fresh, uint64_t value,
+			       struct item **out)
 {
 	char digits[DECIMAL_BYTES_MAX];
 	size_t len = format_u64(digits, value);
-	struct store_write write = {.verb = STORE_ADD, .key = *key, .exptime = exptime, .value_len = len};
-	enum store_result result = store_begin(st, &write);
-	struct iovec iov;
 
-	if (result != STORE_OK)
-		return result;
-	int count = items_value_iov(st->items, write.item, 0, &iov, 1);
-	assert(count == 1 && iov.iov_len == len);
-	(void)count;
-	memcpy(iov.iov_base, digits, len);
-	return store_commit(st, &write);
+	return install_digits(st, fresh, digits, len, len, out);
 }
 
-enum store_result store_delta(const struct store *st, const struct key *key, enum store_direction direction,
-			      uint64_t delta, uint64_t *value)
+enum store_result store_empty(const struct store *st, const struct store_fresh *fresh, struct item **out)
 {
-	struct item *old = items_find(st->items, key, ITEMS_READ, NULL);
+	return install_digits(st, fresh, "", 0, 0, out);
+}
+
+/* The number takes the place of an item that cannot hold it. Its marks stay:
+ * what was counted from a stale number is stale. */
+static enum store_result replace_number(const struct store *st, struct store_delta *d, const struct item *old,
+					const char *digits, size_t digits_len, size_t len)
+{
+	struct store_fresh fresh = {
+		.key = d->key,
+		.flags = item_flags(old),
+		.exptime = d->set_exptime ? d->exptime : old->exptime,
+		.marks = old->bits & (ITEM_BINKEY | ITEM_STALE | ITEM_TOKEN),
+		.new_version = d->new_version,
+	};
+	enum store_result result = install_digits(st, &fresh, digits, digits_len, len, &d->item);
+
+	return result == STORE_OK ? STORE_OK : STORE_NO_MEMORY;
+}
+
+static enum store_result write_number(const struct store *st, struct store_delta *d, struct item *old)
+{
+	char text[NUMBER_INPLACE_BYTES_MAX];
+	size_t len = format_u64(text, d->value), old_len = item_value_len(old);
+
+	if (items_is_pinned(st->items, old) || len > old_len)
+		return replace_number(st, d, old, text, len, len);
+	if (old_len > sizeof(text))
+		return replace_number(st, d, old, text, len, old_len);
+	memset(text + len, ' ', old_len - len);
+	struct amendment amendment = {
+		.what = AMEND_VALUE,
+		.value = (const uint8_t *)text,
+		.set_exptime = d->set_exptime,
+		.exptime = d->exptime,
+		.version = d->new_version,
+	};
+	items_amend(st->items, old, &amendment, CAUSE_CLIENT);
+	d->item = old;
+	return STORE_OK;
+}
+
+enum store_result store_delta(const struct store *st, struct store_delta *d)
+{
+	struct item *old = items_find(st->items, &d->key, ITEMS_READ, NULL);
 	uint64_t v;
 
 	if (!old)
@@ -350,6 +418,6 @@ enum store_result store_delta(const struct store *st, const struct key *key, enu
 	const uint8_t *text = item_value(old);
 	if (!text || !read_number(text, item_value_len(old), &v))
 		return STORE_NON_NUMERIC;
-	*value = moved_by(v, direction, delta);
-	return write_number(st, key, old, *value);
+	d->value = moved_by(v, d->direction, d->delta);
+	return write_number(st, d, old);
 }

@@ -186,6 +186,45 @@ size_t format_base64(char *out, const uint8_t *data, size_t len)
 	return (size_t)(p - out);
 }
 
+/* 0..63, or -1 when c is no digit of base64. */
+static int base64_digit(char c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return c - 'A';
+	if (c >= 'a' && c <= 'z')
+		return c - 'a' + 26;
+	if (c >= '0' && c <= '9')
+		return c - '0' + 52;
+	return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+bool parse_base64(const char *s, size_t slen, uint8_t *out, size_t *len)
+{
+	uint32_t group = 0;
+	size_t digits = 0, padding = 0, n = 0;
+
+	for (size_t i = 0; i < slen; i++) {
+		int digit = base64_digit(s[i]);
+		if (digit < 0 && s[i] != '=')
+			continue;
+		if (digit >= 0 && padding > 0)
+			return false;
+		padding += digit < 0;
+		group = group << 6 | (uint32_t)(digit < 0 ? 0 : digit);
+		if (++digits % 4 != 0)
+			continue;
+		if (padding > 2)
+			return false;
+		out[n++] = (uint8_t)(group >> 16);
+		if (padding < 2)
+			out[n++] = (uint8_t)(group >> 8);
+		if (padding < 1)
+			out[n++] = (uint8_t)group;
+	}
+	*len = n;
+	return digits > 0 && digits % 4 == 0 && padding <= 2;
+}
+
 uint64_t hash_key(const void *data, size_t len, uint64_t seed)
 {
 	return XXH3_64bits_withSeed(data, len, seed);

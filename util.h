@@ -2,7 +2,7 @@
  * util.h - numbers in text, hashing, a seeded generator.
  *
  * Owns: the strict number grammars of the protocols (reference section 1.3),
- * fast decimal printing, the 64-bit key hash (XXH3 with a seed), and a small
+ * fast decimal printing, hex, base64, the 64-bit key hash (XXH3 with a seed), and a small
  * deterministic generator for jitter and simulation.
  *
  * Must not know: anything of this program.
@@ -42,6 +42,10 @@ size_t format_url(char *out, const uint8_t *data, size_t len);
 #define BASE64_BYTES(len) (((len) + 2) / 3 * 4)
 /* Standard alphabet with padding; the length, BASE64_BYTES(len). */
 size_t format_base64(char *out, const uint8_t *data, size_t len);
+/* The reverse: characters of other alphabets are passed over; false if what is
+ * left is not one or more groups of four, padded at the end only. out has room
+ * for 3 bytes of every 4 of slen. */
+bool parse_base64(const char *s, size_t slen, uint8_t *out, size_t *len);
 
 /* 64-bit hash of a key. Every bit is good; seed makes it unpredictable. */
 uint64_t hash_key(const void *data, size_t len, uint64_t seed);

@@ -415,7 +415,6 @@ START_TEST(room_for_the_other_words)
 #define COMMAND(id, word, c0, c1, syntax, words_min, flags, handler, help) word,
 #include "commands.def"
 #undef COMMAND
-	        "mg", "ms", "md", "ma", "me",
 	        "refresh_certs", "misbehave", "extstore",
 	};
 	const char *taken[128] = {NULL};

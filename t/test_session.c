@@ -591,11 +591,11 @@ END_TEST
 
 START_TEST(an_idle_session_is_small)
 {
-	ck_assert_uint_lt(session_memory_bytes(c.session), 768);
+	ck_assert_uint_lt(session_memory_bytes(c.session), 1024);
 	ck_assert(session_is_idle(c.session));
 	c.pace = (struct pace){.in_max = 3, .out_max = 2};
 	client_expect(&c, "set a 0 0 1\r\nx\r\nget a\r\n", "STORED\r\nVALUE a 0 1\r\nx\r\nEND\r\n");
-	ck_assert_uint_lt(session_memory_bytes(c.session), 768);
+	ck_assert_uint_lt(session_memory_bytes(c.session), 1024);
 	ck_assert_str_eq(session_state_name(c.session), "conn_new_cmd");
 }
 END_TEST

@@ -18,6 +18,7 @@ struct state {
 	char key[64];
 	struct state_order order;
 	uint32_t flags;
+	uint32_t marks; /* those that travel */
 	uint64_t value_hash;
 	size_t value_len;
 };
@@ -55,6 +56,7 @@ static struct state state_of(const struct item *item)
 	struct state s = {
 	        .order = item_order(item),
 	        .flags = item_flags(item),
+	        .marks = item->bits & ITEM_SHIPPED_BITS,
 	        .value_hash = hash_value(item),
 	        .value_len = item_value_len(item),
 	};
@@ -150,6 +152,8 @@ static bool compare(void *ctx, const struct item *item)
 		dump->wrong = "held, but never reported";
 	else if (state_order_cmp(&seen->order, &s.order) != 0)
 		dump->wrong = "another version";
+	else if (seen->marks != s.marks)
+		dump->wrong = "other marks";
 	else if (seen->flags != s.flags || seen->value_len != s.value_len || seen->value_hash != s.value_hash)
 		dump->wrong = "other contents";
 	if (dump->wrong)
@@ -241,6 +245,53 @@ static const struct row matrix[] = {
         {CMD_TOUCH, "", "touch a 10\r\n", "NOT_FOUND\r\n"},
         {CMD_TOUCH, NUMBER, "touch a 10\r\n", "TOUCHED\r\n"},
         {CMD_TOUCH, NUMBER, "touch a -1\r\n", "TOUCHED\r\n"},
+        {CMD_META_GET, "", "mg a v k\r\n", "EN ka\r\n"},
+        {CMD_META_GET, NUMBER, "mg a v t f\r\n", "VA 2 t500 f3\r\n10\r\n"},
+        {CMD_META_GET, NUMBER, "mg a T10 t\r\n", "HD t10\r\n"},
+        {CMD_META_GET, NUMBER, "mg a T-1 t\r\n", "HD t0\r\n"},
+        {CMD_META_GET, NUMBER, "mg a R600\r\n", "HD W\r\n"},
+        {CMD_META_GET, NUMBER "mg a R600\r\n", "mg a R600 T700\r\n", "HD Z\r\n"},
+        {CMD_META_GET, "", "mg a N10 t v\r\n", "VA 0 t10 W\r\n\r\n"},
+        {CMD_META_GET, "", "mg a N10 T20 t\r\n", "HD t20 W\r\n"},
+        {CMD_META_GET, "", "mg a N-1 t\r\n", "EN\r\n"},
+        {CMD_META_GET, "", "mg YSBi b N10 k\r\n", "HD kYSBi b W\r\n"},
+        {CMD_META_GET, NUMBER "md a I\r\n", "mg a v\r\n", "VA 2 X W\r\n10\r\n"},
+        {CMD_META_SET, "", "ms a 1\r\nx\r\n", "HD\r\n"},
+        {CMD_META_SET, NUMBER, "ms a 1 T7 F5 I s\r\nx\r\n", "HD s1\r\n"},
+        {CMD_META_SET, NUMBER, "ms a 1 T-1\r\nx\r\n", "HD\r\n"},
+        {CMD_META_SET, NUMBER "md a I\r\n", "ms a 1\r\nx\r\n", "HD\r\n"},
+        {CMD_META_SET, NUMBER, "ms a 1 C0 c\r\nx\r\n", "EX c0\r\n"},
+        {CMD_META_SET, NUMBER "set a 3 500 2\r\n11\r\n", "ms a 1 C1 I\r\nx\r\n", "HD\r\n"},
+        {CMD_META_SET, NUMBER, "ms a 1 C18446744073709551615 I\r\nx\r\n", "EX\r\n"},
+        {CMD_META_SET, "", "ms a 1 C9\r\nx\r\n", "NF\r\n"},
+        {CMD_META_SET, NUMBER, "ms a 1 ME\r\nx\r\n", "NS\r\n"},
+        {CMD_META_SET, "", "ms a 1 MR\r\nx\r\n", "NS\r\n"},
+        {CMD_META_SET, NUMBER "md a I\r\n", "ms a 1 MA s\r\nx\r\n", "HD s3\r\n"},
+        {CMD_META_SET, "", "ms a 1 MP N10\r\nx\r\n", "HD\r\n"},
+        {CMD_META_SET, "", "ms YSBi 1 b k\r\nx\r\n", "HD kYSBi b\r\n"},
+        {CMD_META_SET, "ms YSBi 1 b\r\nx\r\n", "ms YSBi 1 b MA k s\r\ny\r\n", "HD kYSBi b s2\r\n"},
+        {CMD_META_SET, NUMBER, "ms a 1 q\r\nxyz", CHUNK},
+        {CMD_META_DELETE, "", "md a\r\n", "NF\r\n"},
+        {CMD_META_DELETE, NUMBER, "md a k\r\n", "HD ka\r\n"},
+        {CMD_META_DELETE, NUMBER, "md a C99\r\n", "EX\r\n"},
+        {CMD_META_DELETE, "", "md a I C99\r\n", "NF\r\n"},
+        {CMD_META_DELETE, NUMBER, "md a I\r\n", "HD\r\n"},
+        {CMD_META_DELETE, NUMBER "md a I\r\n", "md a I T30\r\n", "HD\r\n"},
+        {CMD_META_DELETE, NUMBER, "md a I T-1\r\n", "HD\r\n"},
+        {CMD_META_DELETE, NUMBER, "md a x\r\n", "HD\r\n"},
+        {CMD_META_DELETE, NUMBER, "md a x F7 T9 I\r\n", "HD\r\n"},
+        {CMD_META_DELETE, NUMBER, "md a x T-1\r\n", "HD\r\n"},
+        {CMD_META_COUNT, "", "ma a\r\n", "NF\r\n"},
+        {CMD_META_COUNT, "", "ma a N10 J7 v t\r\n", "VA 1 t10\r\n7\r\n"},
+        {CMD_META_COUNT, "", "ma a N-1 J7 v t\r\n", "VA 1 t0\r\n7\r\n"},
+        {CMD_META_COUNT, "", "ma YSBi b N10 k\r\n", "HD kYSBi b\r\n"},
+        {CMD_META_COUNT, NUMBER, "ma a v\r\n", "VA 2\r\n11\r\n"},
+        {CMD_META_COUNT, NUMBER, "ma a MD T30 t v\r\n", "VA 1 t30\r\n9\r\n"},
+        {CMD_META_COUNT, NUMBER, "ma a D90 T-1 t v\r\n", "VA 3 t0\r\n100\r\n"},
+        {CMD_META_COUNT, NUMBER, "ma a C99\r\n", "EX\r\n"},
+        {CMD_META_COUNT, NUMBER "md a I\r\n", "ma a D90 v\r\n", "VA 3\r\n100\r\n"},
+        {CMD_META_COUNT, "set a 0 0 1\r\nx\r\n", "ma a\r\n",
+         "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n"},
         {CMD_FLUSH_ALL, "", "flush_all\r\n", "OK\r\n"},
         {CMD_FLUSH_ALL, NUMBER, "flush_all\r\n", "OK\r\n"},
         {CMD_FLUSH_ALL, NUMBER, "flush_all 10\r\n", "OK\r\n"},

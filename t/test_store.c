@@ -121,9 +121,12 @@ static void check_bytes(const struct item *item, size_t at, size_t len, unsigned
 
 static enum store_result delta(const char *text, enum store_direction direction, uint64_t by, uint64_t *value)
 {
-	struct key key = fixture_key(&f, text);
+	struct store_delta d = {.key = fixture_key(&f, text), .direction = direction, .delta = by};
+	enum store_result result = store_delta(&f.store, &d);
 
-	return store_delta(&f.store, &key, direction, by, value);
+	if (result == STORE_OK)
+		*value = d.value;
+	return result;
 }
 
 /* ---- expiry ----------------------------------------------------------------- */

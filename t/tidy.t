@@ -28,7 +28,7 @@ my %limit = (
 my @layers = (
 	[0, qr/^(?:compat|util|buf|log|clock|hmac|vmem|config)$/],
 	[1, qr/^(?:change|slabs|assoc|tombs|items\w*|store)$/],
-	[2, qr/^(?:proto\w*|repl_wire|repl_text|message|output|commands)$/],
+	[2, qr/^(?:proto\w*|repl_wire|repl_text|message\w*|output|commands)$/],
 	[3, qr/^(?:settings\w*|stats\w*|hold|watch|debug|engine|auth|command\w*)$/],
 	[4, qr/^(?:session\w*|replication\w*|repl_\w+)$/],
 	[5, qr/^(?:node\w*)$/],

@@ -178,8 +178,8 @@ struct mover {
 struct turnover {
 	uint32_t pages;      /* pages' worth of evictions in the running one */
 	uint32_t since_move; /* and since the last page was moved */
-	uint64_t version;    /* when the running one began */
-	uint64_t before;     /* when the one before it began */
+	uint64_t version, before;   /* when the running one began, and the one before it */
+	uint32_t began_s, before_s; /* the same as times of access */
 };
 
 /* The limit of item memory; slabs.pages_limit follows it down page by page. */

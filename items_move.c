@@ -19,7 +19,9 @@
  *   surplus       when no page is free, a class with pages' worth of free
  *                 chunks gives one to the pool; nothing is evicted.
  *
- * Age is counted in versions: how much was written since the next victim was.
+ * Age is counted in versions: how much was written since the next victim was. A
+ * victim that was read keeps its count as long as nothing is evicted in its class;
+ * it is one all the same when the read lies further back than the cache's turnover.
  *
  * Moving is done sparingly on purpose. The pages were shared out by demand when
  * the cache filled up, ages of small classes are noisy, and a class with three
@@ -38,6 +40,7 @@
 #define MOVE_PIECE 256     /* chunks handled by one items_move_some() */
 #define PAGE_TRIES 16      /* pages of a class considered at once */
 #define TRASH_PIECE 64     /* freed chunks for which a page is looked for again */
+#define FORGOTTEN_STEPS 16 /* items looked at for one that nobody reads any longer */
 #define CHAIN_STEPS 300    /* links followed to find who owns a chunk */
 #define GIVER_PAGES_MIN 4  /* classes with fewer give only when nobody writes to them */
 #define OLDER_TIMES 8      /* a giver's victims are so many times older */
@@ -169,10 +172,28 @@ static void report_move(struct items *it, int from, int to, bool done)
 
 /* ---- who gives ------------------------------------------------------------------------ */
 
+/* One near the end of a class that was read before, but not while the cache turned
+ * over: where nothing is stored, nobody goes round and forgets that he was read. */
+static const struct item *forgotten(const struct items *it, int id)
+{
+	const struct class_state *c = &it->classes[id];
+	uint32_t age = (access_now(it) - it->turnover.before_s) & ITEM_LA_MASK;
+	uint32_t handle = c->main.tail ? c->main.tail : c->small.tail;
+	for (int step = 0; handle && step < FORGOTTEN_STEPS; step++) {
+		const struct item *i = item_at(it, handle);
+		if (items_idle_s(it, i) > age)
+			return i;
+		handle = i->q_prev;
+	}
+	return NULL;
+}
+
 /* How old the next victim of a class is; 0 when there is none that is not read. */
 static uint64_t class_age(const struct items *it, int id)
 {
 	const struct item *i = items_next_victim(it, id);
+	if (!i)
+		i = forgotten(it, id);
 	return i && i->version < it->hlc->last ? it->hlc->last - i->version : 0;
 }
 
@@ -347,6 +368,8 @@ static void count_turnover(struct items *it)
 	t->pages = 0;
 	t->before = t->version;
 	t->version = it->hlc->last;
+	t->before_s = t->began_s;
+	t->began_s = access_now(it);
 }
 
 void items_consider_move(struct items *it, int id)

@@ -546,6 +546,38 @@ START_TEST(pages_follow_the_load)
 }
 END_TEST
 
+/* What was read often and then forgotten gives its pages, what is still read keeps
+ * most of them. */
+START_TEST(pages_of_the_forgotten)
+{
+	for (int still_read = 0; still_read < 2; still_read++) {
+		struct world w;
+		struct items_class_info info;
+		world_init(&w, 4 * WORLD_MIB, false, 12);
+		w.plain_keys = true;
+		world_open(&w);
+		struct item *i = NULL;
+		for (uint32_t n = 0; n < 20000; n++)
+			i = world_put(&w, n, 60, 0);
+		int small = items_class_of(w.it, i);
+		for (uint32_t n = 0; n < 60000; n++)
+			world_find(&w, n % 20000, ITEMS_READ);
+		for (uint32_t n = 0; n < 60000; n++) {
+			world_put(&w, 100000 + n, 700, 0);
+			items_tick(w.it);
+			for (uint32_t k = 0; still_read && k < 4; k++)
+				world_find(&w, (n * 4 + k) % 20000, ITEMS_READ);
+			if (n % 100 == 0)
+				world_advance(&w, 1000);
+		}
+		bool some = items_class_info(w.it, small, &info) && info.pages > 4;
+		ck_assert_int_eq(some, still_read);
+		world_check(&w);
+		world_close(&w);
+	}
+}
+END_TEST
+
 START_TEST(moving_keeps_everything)
 {
 	struct world w;
@@ -773,6 +805,7 @@ int main(void)
 	tcase_add_test(tc, a_class_without_memory_gets_some);
 	tcase_add_test(tc, many_sizes_in_little_memory);
 	tcase_add_test(tc, pages_follow_the_load);
+	tcase_add_test(tc, pages_of_the_forgotten);
 	tcase_add_test(tc, moving_keeps_everything);
 	tcase_add_test(tc, pinned_bytes_stay);
 	tcase_add_test(tc, reserved_is_held);

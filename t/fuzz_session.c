@@ -16,7 +16,9 @@
  *
  * A line that is too long without its end is where the pieces do show (reference
  * 1.1): inputs are shorter than that, longer ones are cut. Statistics count
- * receives and turns; a conversation that asks for them is not compared.
+ * receives and turns, and what takes the connection over (watch, metadump) is
+ * refused behind replies that were not sent yet (1.10, 1.12): such a conversation
+ * is not compared.
  *
  * Corpora: t/corpus/session. Dictionary: t/corpus/session.dict.
  */
@@ -129,14 +131,15 @@ static void check(struct server *s)
 	CHECK(g.page_bytes <= MEMORY, "more pages than -m");
 }
 
-static bool has_statistics(const struct answer *a)
+static bool contains(const struct answer *a, const char *mark)
 {
-	static const char mark[] = "curr_connections";
+	return memmem(a->data, a->len, mark, strlen(mark)) != NULL;
+}
 
-	for (size_t i = 0; i + sizeof(mark) <= a->len; i++)
-		if (memcmp(a->data + i, mark, sizeof(mark) - 1) == 0)
-			return true;
-	return false;
+/* Whether the pieces may show. */
+static bool is_compared(const struct answer *whole)
+{
+	return !contains(whole, "curr_connections") && !contains(whole, "cannot pipeline");
 }
 
 static void open_server(struct server *s, const struct now *now, uint8_t kind)
@@ -168,7 +171,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		server_turn(&servers[i], &now);
 		check(&servers[i]);
 	}
-	if (!has_statistics(&answers[0])) {
+	if (is_compared(&answers[0])) {
 		CHECK(answers[0].closed == answers[1].closed, "closed %d, in pieces %d", answers[0].closed,
 		      answers[1].closed);
 		CHECK(answers[0].len == answers[1].len &&

@@ -41,7 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum verb {
 	OP_SET, OP_ADD, OP_REPLACE, OP_APPEND, OP_PREPEND, OP_CAS, OP_CAS_OLD,
-	OP_INCR, OP_DECR, OP_DELETE, OP_TOUCH, OP_GET, OP_GAT, OP_FLUSH, OP_FLUSH_LATER, OP_COUNT
+	OP_INCR, OP_DECR, OP_DELETE, OP_TOUCH, OP_GET, OP_GAT, OP_FLUSH, OP_FLUSH_LATER, OP_STALE, OP_COUNT
 };
 
 enum outcome { DONE, NOT_STORED, EXISTS, NOT_FOUND, NON_NUMERIC, OTHER };
@@ -50,17 +50,20 @@ struct entry {
 	bool there;
 	uint32_t flags;
 	uint32_t expires_s; /* 0: never */
+	bool stale;
+	bool token[2]; /* somebody fetches it anew; each node has its own idea */
 	size_t len;
 	uint8_t value[JOINED_MAX];
 };
 
-enum tongue { TEXT, BINARY, TONGUES };
+enum tongue { TEXT, BINARY, META, TONGUES };
 
 struct op {
 	enum verb verb;
 	enum tongue tongue;
-	bool quiet;  /* binary: the quiet opcode, and a no-op behind it */
-	bool create; /* binary incr, decr: a missing value begins at 3 * delta */
+	bool quiet;  /* not in text; a no-op is behind it */
+	bool create; /* not in text; incr, decr: a missing value begins at 3 * delta */
+	bool base64; /* meta: the key */
 	int key;
 	uint32_t flags;
 	int32_t ttl;
@@ -86,6 +89,7 @@ struct pair {
 	struct entry keys[KEYS];
 	int64_t flush_ms; /* a delayed flush, 0: none */
 	int spoke;        /* the node that was spoken to last */
+	uint32_t expired_before; /* what the key's expiry was before the operation */
 	struct op op;
 };
 
@@ -126,6 +130,7 @@ static uint32_t model_expiry(const struct pair *z, int32_t ttl)
 static void model_store(struct pair *z, struct entry *e, const struct op *op)
 {
 	e->there = op->ttl >= 0;
+	e->stale = e->token[0] = e->token[1] = false;
 	e->flags = op->flags;
 	e->expires_s = model_expiry(z, op->ttl);
 	e->len = op->len;
@@ -160,6 +165,7 @@ static bool model_number(const struct entry *e, uint64_t *out)
 static struct answer model_create(const struct pair *z, struct entry *e, const struct op *op)
 {
 	e->there = true;
+	e->stale = e->token[0] = e->token[1] = false;
 	e->flags = 0;
 	e->expires_s = model_expiry(z, op->ttl);
 	e->len = (size_t)snprintf((char *)e->value, sizeof(e->value), "%" PRIu64, 3 * op->delta);
@@ -225,6 +231,12 @@ static struct answer model_run(struct pair *z, const struct op *op)
 			e->there = op->ttl >= 0;
 		}
 		return (struct answer){.outcome = DONE, .hit = op->verb == OP_TOUCH ? NULL : e};
+	case OP_STALE:
+		if (!e->there)
+			return miss;
+		e->stale = true;
+		e->token[0] = e->token[1] = false;
+		return (struct answer){.outcome = DONE};
 	case OP_FLUSH:
 		for (int i = 0; i < KEYS; i++)
 			z->keys[i].there = false;
@@ -366,7 +378,7 @@ static uint64_t text_hit(const struct message *m, const char *key, const struct 
 	return unique;
 }
 
-static struct answer text_understand(const struct message *m, const struct op *op, const struct answer *want)
+static struct answer text_understand(struct pair *z, const struct message *m, const struct op *op, const struct answer *want)
 {
 	static const struct {
 		const char *line;
@@ -380,6 +392,7 @@ static struct answer text_understand(const struct message *m, const struct op *o
 	struct answer a = {.outcome = OTHER};
 	char key[256];
 
+	(void)z;
 	for (size_t i = 0; i < ARRAY_LEN(lines); i++)
 		if (is(m, lines[i].line))
 			return (struct answer){.outcome = lines[i].outcome};
@@ -507,11 +520,12 @@ static struct answer bin_silence(const struct op *op, const struct answer *want)
 	return *want;
 }
 
-static struct answer bin_understand(const struct message *m, const struct op *op, const struct answer *want)
+static struct answer bin_understand(struct pair *z, const struct message *m, const struct op *op, const struct answer *want)
 {
 	size_t at = 0;
 	struct packet p = take_packet(m, &at);
 
+	(void)z;
 	if (op->quiet && p.opcode == PACKET_NOOP) {
 		CHECK(at == m->len, "more than the no-op");
 		return bin_silence(op, want);
@@ -530,6 +544,143 @@ static struct answer bin_understand(const struct message *m, const struct op *op
 	CHECK(at == m->len, "more than the answer");
 	return a;
 }
+
+/* ---- the meta protocol ------------------------------------------------------------------------ */
+
+static void put_base64(struct message *m, const char *key)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	const uint8_t *p = (const uint8_t *)key;
+
+	for (size_t left = strlen(key); left > 0; left -= left < 3 ? left : 3, p += 3) {
+		uint32_t v = (uint32_t)p[0] << 16 | (left > 1 ? (uint32_t)p[1] << 8 : 0) | (left > 2 ? p[2] : 0);
+		add_text(m, "%c%c%c%c", digits[v >> 18], digits[v >> 12 & 63], left > 1 ? digits[v >> 6 & 63] : '=',
+			 left > 2 ? digits[v & 63] : '=');
+	}
+}
+
+static void meta_flags(struct message *m, const struct op *op)
+{
+	static const char modes[OP_COUNT] = {[OP_ADD] = 'E', [OP_REPLACE] = 'R', [OP_APPEND] = 'A', [OP_PREPEND] = 'P',
+					     [OP_SET] = 'S', [OP_DECR] = 'D', [OP_INCR] = 'I'};
+
+	add_text(m, op->base64 ? " b O%d" : " O%d", op->key);
+	if (modes[op->verb])
+		add_text(m, " M%c", modes[op->verb]);
+	if (op->verb <= OP_CAS_OLD)
+		add_text(m, " F%u T%d", op->flags, op->ttl);
+	if (op->verb == OP_CAS || op->verb == OP_CAS_OLD)
+		add_text(m, " C%" PRIu64, op->unique);
+	if (op->verb == OP_INCR || op->verb == OP_DECR)
+		add_text(m, " D%" PRIu64 " v", op->delta);
+	if (op->create)
+		add_text(m, " N%d J%" PRIu64, op->ttl, 3 * op->delta);
+	if (op->verb == OP_GET || op->verb == OP_GAT)
+		add_text(m, " f v t");
+	if (op->verb == OP_TOUCH || op->verb == OP_GAT)
+		add_text(m, " T%d", op->ttl);
+	if (op->verb == OP_STALE)
+		add_text(m, " I");
+	add_text(m, op->quiet ? " q\r\n" : "\r\n");
+}
+
+static void meta_say(struct message *m, const struct op *op)
+{
+	static const char *const words[OP_COUNT] = {"ms", "ms", "ms", "ms", "ms", "ms", "ms", "ma", "ma", "md",
+						    "mg", "mg", "mg", NULL, NULL, "md"};
+	char key[256];
+
+	m->len = 0;
+	key_name(op->key, key);
+	add_text(m, "%s ", words[op->verb]);
+	if (op->base64 && op->key != KEYS - 1) /* the longest would be too long */
+		put_base64(m, key);
+	else
+		add_text(m, "%s", key);
+	if (op->verb <= OP_CAS_OLD)
+		add_text(m, " %zu", op->len);
+	struct op plain = *op;
+	plain.base64 = op->base64 && op->key != KEYS - 1;
+	meta_flags(m, &plain);
+	if (op->verb <= OP_CAS_OLD) {
+		add(m, op->value, op->len);
+		add_text(m, "\r\n");
+	}
+	if (op->quiet)
+		add_text(m, "mn\r\n");
+}
+
+/* The whole answer to a hit of mg, byte for byte. */
+static void meta_hit(struct pair *z, const struct message *m, const struct op *op, struct entry *e, uint32_t before_s)
+{
+	struct message want = {.len = 0};
+	bool *token = &e->token[z->spoke];
+
+	add_text(&want, "VA %zu O%d f%u t%d", e->len, op->key, e->flags,
+		 before_s ? (int)(before_s - now_s(z)) : -1);
+	if (e->stale)
+		add_text(&want, *token ? " Z X" : " X W");
+	add_text(&want, "\r\n");
+	*token = *token || e->stale;
+	add(&want, e->value, e->len);
+	add_text(&want, op->quiet ? "\r\nMN\r\n" : "\r\n");
+	CHECK(want.len == m->len && memcmp(want.data, m->data, m->len) == 0, "\n got %.*s\nwant %.*s", (int)m->len,
+	      m->data, (int)want.len, want.data);
+}
+
+static struct answer meta_number(const struct message *m)
+{
+	struct answer a = {.outcome = OTHER};
+	const uint8_t *lf = memchr(m->data, '\n', m->len), *end = lf ? memchr(lf, '\r', m->len - (size_t)(lf - m->data)) : NULL;
+
+	a.has_number = end && parse_u64((const char *)lf + 1, (size_t)(end - lf - 1), &a.number);
+	if (a.has_number)
+		a.outcome = DONE;
+	return a;
+}
+
+static struct answer meta_understand(struct pair *z, const struct message *m, const struct op *op,
+				     const struct answer *want)
+{
+	static const struct {
+		const char *word;
+		enum outcome outcome;
+	} words[] = {{"HD ", DONE}, {"NS ", NOT_STORED}, {"EX ", EXISTS}, {"NF ", NOT_FOUND}, {"EN", NOT_FOUND}};
+	char opaque[16];
+
+	if (op->quiet && is(m, "MN\r\n")) {
+		bool get = op->verb == OP_GET || op->verb == OP_GAT || op->verb == OP_TOUCH;
+		CHECK(want->outcome == (get ? NOT_FOUND : DONE), "silence");
+		return *want;
+	}
+	CHECK(!op->quiet || memcmp(m->data + m->len - 4, "MN\r\n", 4) == 0, "no MN");
+	if (begins(m, "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n"))
+		return (struct answer){.outcome = NON_NUMERIC};
+	snprintf(opaque, sizeof(opaque), " O%d", op->key);
+	CHECK(memmem(m->data, m->len, opaque, strlen(opaque)), "no opaque in %.*s", (int)m->len, m->data);
+	if (begins(m, "VA ") && want->hit) {
+		meta_hit(z, m, op, &z->keys[op->key], z->expired_before);
+		return *want;
+	}
+	if (begins(m, "VA "))
+		return meta_number(m);
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		if (begins(m, words[i].word))
+			return (struct answer){.outcome = words[i].outcome};
+	return (struct answer){.outcome = OTHER};
+}
+
+struct speech {
+	void (*say)(struct message *m, const struct op *op);
+	struct answer (*understand)(struct pair *z, const struct message *m, const struct op *op,
+				    const struct answer *want);
+};
+
+static const struct speech speeches[TONGUES] = {
+	[TEXT] = {text_say, text_understand},
+	[BINARY] = {bin_say, bin_understand},
+	[META] = {meta_say, meta_understand},
+};
 
 /* ---- one operation ------------------------------------------------------------------------- */
 
@@ -614,17 +765,25 @@ static void take_op(struct pair *z, struct op *op)
 		op->verb = OP_SET;
 }
 
-static void take_tongue(struct op *op, uint8_t how)
+static void take_tongue(struct pair *z, uint8_t how)
 {
+	struct op *op = &z->op;
+
+	/* What else becomes of a stale value is not the model's business. */
+	if (z->keys[op->key].stale && op->verb != OP_GET && op->verb != OP_DELETE && op->verb != OP_SET) {
+		*op = (struct op){.verb = OP_GET, .key = op->key};
+	}
 	op->tongue = (enum tongue)(how % TONGUES);
+	if (op->verb == OP_STALE)
+		op->tongue = META;
+	else if (op->tongue == META && (op->verb == OP_FLUSH || op->verb == OP_FLUSH_LATER))
+		op->tongue = TEXT;
 	op->unique = 0;
-	op->quiet = op->create = false;
-	if (op->tongue != BINARY)
-		return;
-	op->quiet = how & 4 && op->verb != OP_TOUCH;
-	op->create = how & 8 && (op->verb == OP_INCR || op->verb == OP_DECR);
-	if (op->ttl < 0)
-		op->ttl = 0; /* it has no negative numbers */
+	op->quiet = op->tongue != TEXT && how & 4 && (op->verb != OP_TOUCH || op->tongue == META);
+	op->create = op->tongue != TEXT && how & 8 && (op->verb == OP_INCR || op->verb == OP_DECR);
+	op->base64 = how & 16;
+	if ((op->tongue == BINARY || op->create) && op->ttl < 0)
+		op->ttl = 0; /* binary has no negative numbers */
 }
 
 static void run_op(struct pair *z, uint8_t where)
@@ -634,7 +793,7 @@ static void run_op(struct pair *z, uint8_t where)
 	int node = where & 1;
 
 	take_op(z, op);
-	take_tongue(op, where >> 1);
+	take_tongue(z, where >> 1);
 	if (node != z->spoke)
 		settle(z);
 	z->spoke = node;
@@ -644,13 +803,15 @@ static void run_op(struct pair *z, uint8_t where)
 		op->unique = 1; /* binary: 0 is a plain set */
 	server_turn(&z->nodes[node], &z->now);
 	model_age(z);
-	(op->tongue == TEXT ? text_say : bin_say)(&out, op);
+	const struct speech *speech = &speeches[op->tongue];
+	z->expired_before = z->keys[op->key].expires_s;
+	speech->say(&out, op);
 	struct answer want = model_run(z, op);
 	exchange(&z->nodes[node], &out, &in);
 	if (getenv("FUZZ_VERBOSE"))
 		fprintf(stderr, "%" PRId64 " node %d < %.60s\n%" PRId64 " node %d > %.60s\n", z->now.wall_ms, node,
 			(char *)out.data, z->now.wall_ms, node, (char *)in.data);
-	struct answer got = (op->tongue == TEXT ? text_understand : bin_understand)(&in, op, &want);
+	struct answer got = speech->understand(z, &in, op, &want);
 	CHECK(got.outcome == want.outcome && got.has_number == want.has_number && got.number == want.number,
 	      "outcome %d, want %d, for verb %d\nnode %d was told %.*s\nand said %.*s", got.outcome, want.outcome,
 	      op->verb, node, (int)out.len, out.data, (int)in.len, in.data);

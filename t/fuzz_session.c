@@ -23,6 +23,7 @@
  * Corpora: t/corpus/session. Dictionary: t/corpus/session.dict.
  */
 #include "fuzz_nodes.h"
+#include "auth.h"
 #include "util.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -144,6 +145,11 @@ static bool is_compared(const struct answer *whole)
 
 static void open_server(struct server *s, const struct now *now, uint8_t kind)
 {
+	static const char users[] = "u:p\nuser:pass word";
+	static struct auth_table logins;
+	const char *error;
+	size_t line;
+
 	server_init(s, MEMORY, ITEM_MAX);
 	s->settings.cas = !(kind & 1);
 	s->settings.flush_enabled = !(kind & 2);
@@ -152,6 +158,10 @@ static void open_server(struct server *s, const struct now *now, uint8_t kind)
 	s->settings.shutdown_command = kind & 16;
 	s->settings.requests_per_event = kind & 32 ? 1 : 20;
 	server_start(s, now, 1);
+	if (kind & 64) {
+		CHECK(auth_table_parse(&logins, (const uint8_t *)users, strlen(users), &error, &line), "%s", error);
+		node_set_logins(s->node, &logins);
+	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -120,7 +120,7 @@ $n->start;
 		$c->bytes(5 * 1000);
 		$misses += 1000;
 	}
-	cmp_ok($n->rss - $before, '<', 1024, 'memory does not grow with 2 MB of lines');
+	cmp_ok($n->rss - $before, '<', 1024, 'memory does not grow with 2 MB of lines') if memory_counts($n->pid);
 	my $skipped = $c->stats->{log_watcher_skipped};
 	my ($lines, $said) = (0, 0);
 	while ($lines + $said < $misses) {

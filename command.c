@@ -59,6 +59,12 @@ void command_count_miss(struct stats *stats, enum items_miss miss)
 	stats->get_flushed += miss == ITEMS_MISS_FLUSHED;
 }
 
+static void trace_read(struct engine *e, const struct key *key, const struct item *item, enum items_miss miss)
+{
+	command_trace_prefix(e, key, item ? PREFIX_HIT : PREFIX_GET);
+	command_trace_get(e, key, item, miss);
+}
+
 static struct item *read_item(struct engine *e, const struct key *key)
 {
 	enum items_miss miss = ITEMS_MISS_ABSENT;
@@ -73,7 +79,7 @@ static struct item *read_item(struct engine *e, const struct key *key)
 		command_count_miss(e->stats, miss);
 	}
 	if (command_is_traced(e))
-		command_trace_get(e, key, item, miss);
+		trace_read(e, key, item, miss);
 	return item;
 }
 
@@ -92,7 +98,7 @@ static struct item *touch_item(struct engine *e, const struct command *cmd, cons
 		command_count_miss(e->stats, miss);
 	}
 	if (command_is_traced(e))
-		command_trace_get(e, key, item, miss);
+		trace_read(e, key, item, miss);
 	return item;
 }
 
@@ -194,7 +200,7 @@ static void refuse_body(struct engine *e, const struct command *cmd, enum store_
 	bool too_large = result == STORE_TOO_LARGE;
 
 	if (command_is_traced(e))
-		command_trace_refused(e, &cmd->key, cmd->value_len, result, command_row(cmd->id)->word);
+		command_trace_refused(e, &cmd->key, cmd->value_len, result, write_of(cmd).verb);
 	e->stats->store_too_large += too_large;
 	e->stats->store_no_memory += !too_large;
 	reply->status = too_large ? REPLY_TOO_LARGE : REPLY_NO_MEMORY_STORING;
@@ -287,9 +293,10 @@ static enum store_result commit(struct engine *e, const struct command *cmd, str
 
 	if (!command_is_traced(e))
 		return store_commit(&st, write);
+	command_trace_prefix(e, &cmd->key, PREFIX_SET);
 	command_trace_store_begin(&trace, e, &cmd->key, cmd->item);
 	enum store_result result = store_commit(&st, write);
-	command_trace_store_end(&trace, e, result, command_row(cmd->id)->word);
+	command_trace_store_end(&trace, e, result, write->verb);
 	return result;
 }
 
@@ -323,7 +330,9 @@ void command_delete(struct engine *e, const struct command *cmd, struct reply *r
 	enum store_result result = compare_first(&st, cmd);
 
 	if (command_is_traced(e))
-		command_trace_delete(e, &cmd->key, result == STORE_OK ? item : NULL, command_row(cmd->id)->word);
+		command_trace_prefix(e, &cmd->key, PREFIX_DEL);
+	if (command_is_traced(e) && item && result == STORE_OK)
+		command_trace_delete(e, &cmd->key, item, "delete");
 	if (result == STORE_OK)
 		result = store_delete(&st, &cmd->key);
 

@@ -31,8 +31,7 @@ static struct watch_item told_item(const struct engine *e, const struct key *key
 	};
 }
 
-static void tell_lookup(struct engine *e, const struct key *key, const struct item *item,
-			enum items_miss miss)
+void command_trace_get(struct engine *e, const struct key *key, const struct item *item, enum items_miss miss)
 {
 	static const char *const misses[] = {
 		[ITEMS_MISS_ABSENT] = "not_found",
@@ -45,31 +44,26 @@ static void tell_lookup(struct engine *e, const struct key *key, const struct it
 		watch_item_get(e->watch, &told, item ? "found" : misses[miss]);
 }
 
-static struct stats_prefix *prefix_of(struct engine *e, const struct key *key)
+void command_trace_delete(struct engine *e, const struct key *key, const struct item *item,
+			  const char *command)
 {
-	return e->traced & TRACE_PREFIXES ? stats_prefix_of(e->prefixes, key->data, key->len) : NULL;
-}
-
-void command_trace_get(struct engine *e, const struct key *key, const struct item *item, enum items_miss miss)
-{
-	struct stats_prefix *prefix = prefix_of(e, key);
-
-	tell_lookup(e, key, item, miss);
-	if (prefix) {
-		prefix->get++;
-		prefix->hit += item != NULL;
-	}
-}
-
-void command_trace_delete(struct engine *e, const struct key *key, const struct item *item, const char *verb)
-{
-	struct stats_prefix *prefix = prefix_of(e, key);
 	struct watch_item told = told_item(e, key, item);
 
-	if (item && watch_wants(e->watch, WATCH_DELETIONS))
-		watch_deleted(e->watch, &told, verb);
-	if (prefix)
-		prefix->del++;
+	if (watch_wants(e->watch, WATCH_DELETIONS))
+		watch_deleted(e->watch, &told, command);
+}
+
+void command_trace_prefix(struct engine *e, const struct key *key, enum prefix_use use)
+{
+	struct stats_prefix *prefix =
+		e->traced & TRACE_PREFIXES ? stats_prefix_of(e->prefixes, key->data, key->len) : NULL;
+
+	if (!prefix)
+		return;
+	prefix->get += use == PREFIX_GET || use == PREFIX_HIT;
+	prefix->hit += use == PREFIX_HIT;
+	prefix->set += use == PREFIX_SET;
+	prefix->del += use == PREFIX_DEL;
 }
 
 static const char *status_name(enum store_result result)
@@ -92,6 +86,16 @@ static const char *status_name(enum store_result result)
 	return "not_stored";
 }
 
+static const char *verb_name(enum store_verb verb)
+{
+	static const char *const names[] = {
+		[STORE_SET] = "set",       [STORE_ADD] = "add",         [STORE_REPLACE] = "replace",
+		[STORE_APPEND] = "append", [STORE_PREPEND] = "prepend", [STORE_CAS] = "cas",
+	};
+
+	return names[verb];
+}
+
 /* 0: never expires; -1: has expired. */
 static int64_t ttl_of(const struct engine *e, const struct item *item)
 {
@@ -106,7 +110,6 @@ static int64_t ttl_of(const struct engine *e, const struct item *item)
 void command_trace_store_begin(struct command_trace *t, struct engine *e, const struct key *key,
 			       const struct item *item)
 {
-	struct stats_prefix *prefix = prefix_of(e, key);
 	enum items_miss miss = ITEMS_MISS_ABSENT;
 
 	memcpy(t->key_text, key->data, key->len);
@@ -114,23 +117,21 @@ void command_trace_store_begin(struct command_trace *t, struct engine *e, const 
 	t->item = told_item(e, &t->key, item);
 	t->ttl_s = ttl_of(e, item);
 	if (watch_wants(e->watch, WATCH_FETCHERS)) /* storing looks the key up */
-		tell_lookup(e, key, items_find(e->items, key, ITEMS_PEEK, &miss), miss);
-	if (prefix)
-		prefix->set++;
+		command_trace_get(e, key, items_find(e->items, key, ITEMS_PEEK, &miss), miss);
 }
 
 void command_trace_store_end(struct command_trace *t, struct engine *e, enum store_result result,
-			     const char *verb)
+			     enum store_verb verb)
 {
 	if (watch_wants(e->watch, WATCH_MUTATIONS))
-		watch_item_store(e->watch, &t->item, status_name(result), verb, t->ttl_s);
+		watch_item_store(e->watch, &t->item, status_name(result), verb_name(verb), t->ttl_s);
 }
 
 void command_trace_refused(struct engine *e, const struct key *key, size_t size, enum store_result result,
-			   const char *verb)
+			   enum store_verb verb)
 {
 	struct watch_item told = {.key = key, .size = size, .conn = e->conn_id};
 
 	if (watch_wants(e->watch, WATCH_MUTATIONS))
-		watch_item_store(e->watch, &told, status_name(result), verb, 0);
+		watch_item_store(e->watch, &told, status_name(result), verb_name(verb), 0);
 }

@@ -24,12 +24,21 @@ static inline bool command_is_traced(const struct engine *e)
 /* Who listens has changed. */
 void command_trace_set(struct engine *e);
 
-/* A key was read: item, or NULL and why. */
+/* Statistics of prefixes: what a classic or binary command does with a key. */
+enum prefix_use {
+	PREFIX_GET,
+	PREFIX_HIT, /* a get that found something */
+	PREFIX_SET,
+	PREFIX_DEL
+};
+void command_trace_prefix(struct engine *e, const struct key *key, enum prefix_use use);
+
+/* To watchers. A key was read: item, or NULL and why. */
 void command_trace_get(struct engine *e, const struct key *key, const struct item *item,
                        enum items_miss miss);
-/* A key is about to be deleted: item, or NULL if it has none. */
+/* An item is about to be deleted. */
 void command_trace_delete(struct engine *e, const struct key *key, const struct item *item,
-                          const char *verb);
+                          const char *command);
 
 /* Around a store; item is the reserved one. */
 struct command_trace {
@@ -41,9 +50,9 @@ struct command_trace {
 void command_trace_store_begin(struct command_trace *t, struct engine *e, const struct key *key,
                                const struct item *item);
 void command_trace_store_end(struct command_trace *t, struct engine *e, enum store_result result,
-                             const char *verb);
+                             enum store_verb verb);
 /* There was no room to receive the value. */
 void command_trace_refused(struct engine *e, const struct key *key, size_t size, enum store_result result,
-                           const char *verb);
+                           enum store_verb verb);
 
 #endif

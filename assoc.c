@@ -18,7 +18,7 @@
 #include "assoc.h"
 #include "vmem.h"
 
-#define BUCKETS_MIN 16
+#define BUCKETS_MIN 2 /* so small a table grows soon: tests */
 
 bool assoc_init(struct assoc *a, uint64_t entries_expected, uint64_t entries_max,
                 assoc_hashes *hashes, const void *ctx)

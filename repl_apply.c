@@ -45,10 +45,11 @@ enum verdict {
 static enum verdict judge(struct repl *r, const struct wire_frame *f, const struct key *key,
 			  const struct item **held)
 {
-	*held = NULL;
-	if (f->order.version <= items_flush_state(r->items)->barrier)
+	*held = items_state(r->items, key); /* first: it makes a flush happen that is due */
+	if (f->order.version <= items_flush_state(r->items)->barrier) {
+		*held = NULL;
 		return FLUSHED;
-	*held = items_state(r->items, key);
+	}
 	if (!*held)
 		return f->order.version <= r->lost.below ? UNPROVEN : TAKE;
 	struct state_order order = item_order(*held);

@@ -43,7 +43,12 @@ sub read_list
 		} elsif (/^== (\S+) (\S+) (.*)/) {
 			push @list, { name => $1, rule => $3, edits => [{ file => $2, old => '', new => '' }] };
 		} elsif (/^([-+])(.*\n)/) {
-			$list[-1]{edits}[-1]{ $1 eq '-' ? 'old' : 'new' } .= $2;
+			my $e = $list[-1]{edits}[-1];
+			if ($1 eq '-' && length $e->{new}) { # the next place in the same file
+				$e = { file => $e->{file}, old => '', new => '' };
+				push @{ $list[-1]{edits} }, $e;
+			}
+			$e->{ $1 eq '-' ? 'old' : 'new' } .= $2;
 		}
 	}
 	return @list;

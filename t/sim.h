@@ -47,11 +47,11 @@
 	X(DELETE, "delete") X(INCR, "incr") X(DECR, "decr") X(TOUCH, "touch") X(GAT, "gat") \
 	X(GATS, "gats") X(GET, "get") X(GETS, "gets") X(FLUSH, "flush_all")                 \
 	X(FLUSHLATER, "flush_all-later") X(SETHUGE, "set-too-large") X(FILL, "fill")        \
-	X(PIPELINE, "pipeline") X(TOUCHES, "touch-often")                                   \
+	X(PIPELINE, "pipeline") X(TOUCHES, "touch-often") X(PURGE, "purge")                 \
 	X(WAIT, "wait") X(STEP, "clock-step") X(DRIFT, "clock-drift") X(DROP, "DROP")       \
 	X(RESET, "RESET") X(STALL, "stall") X(UNSTALL, "unstall") X(CUT, "PARTITION")       \
 	X(HEAL, "heal") X(CRASH, "CRASH") X(TERM, "TERM") X(NOMEM, "alloc-failure")         \
-	X(SWAP, "SWAP-third-daemon")                                                        \
+	X(SWAP, "SWAP-third-daemon") X(YOUNG, "DROP-young-link") X(TWIN, "set-on-both")         \
 	X(NOLISTEN, "listen-fails") X(QUIESCE, "QUIESCE")
 
 enum op_type {
@@ -60,7 +60,7 @@ enum op_type {
 #undef X
 	OP_COUNT
 };
-#define OP_LAST_CLIENT OP_TOUCHES
+#define OP_LAST_CLIENT OP_PURGE
 
 enum op_flags {
 	OPF_NOREPLY = 1 << 0,
@@ -90,6 +90,7 @@ struct sim_config {
 	uint32_t value_len_max, chunk_max, delay_us_max, connect_us_max, turn_us_max;
 	size_t pipe_bytes;
 	int secret;  /* 0 none, 1 all the same, 2 C has another one */
+	bool same_origin; /* all daemons draw the same one */
 	bool exact;  /* never more than one frame per input call */
 	bool pester; /* C keeps connecting to B */
 };
@@ -118,6 +119,7 @@ const char *op_name(int type);
 	X(evict_in_walk) X(expire_reclaim) X(expire_unacked) X(expire_touched) X(alloc_failed)                 \
 	X(connect_refused) X(connect_timeout) X(links_opened) X(both_connected)              \
 	X(drop_inflight) X(drop_idle) X(drop_both_lose) X(halfopen_replaced) X(reset)        \
+	X(drop_young) X(same_origin) X(twin) X(tie) \
 	X(crash) X(crash_in_walk) X(crash_with_unacked) X(term) X(term_drained) X(term_checked)              \
 	X(reconnect_same) X(reconnect_newid) X(third_daemon) X(third_refused)                \
 	X(apart_both_written) X(clock_back) X(pipe_full) X(read_held)                        \
@@ -183,6 +185,7 @@ struct walk_begun {
 
 struct wire {
 	bool used, lost; /* lost: nothing arrives any more, nobody knows */
+	bool was_stalled;
 	uint32_t generation;
 	int host[2]; /* [0] connected, [1] accepted */
 	uint32_t incarnation[2];
@@ -192,7 +195,8 @@ struct wire {
 	/* what the sniffer knows of the direction from side i */
 	bool walking[2], synced[2];
 	uint32_t walks[2];
-	uint64_t hello_clock[2]; /* said by side i */
+	uint64_t hello_clock[2], hello_seen[2]; /* said by side i; seen: if it counts */
+	uint16_t hello_origin[2];
 	struct walk_begun begun[2][SIM_BEGUN];
 	unsigned begun_out[2], begun_in[2];
 	uint64_t empty_event[2]; /* when nothing waited to be sent */
@@ -206,12 +210,14 @@ struct ghost {
 	bool app_removed;        /* ... and it was a removal */
 	struct state_order vis;  /* newest state shown here */
 	uint64_t gone_evicted;   /* newest version that was evicted, expired, or not storable */
+	uint64_t refused;        /* version of an ITEM that was not taken, and did not come again */
 	uint64_t gone_bound;     /* newest version dropped by lost_below or SWEEP */
 	uint64_t own_stamp;      /* version drawn for the newest own change */
 	bool own;                /* that is what is held */
 	bool present;            /* an item or a tombstone is held ... */
 	uint64_t present_since;  /* ... all the time since this event */
 	struct state_order removed; /* newest removal or drop here */
+	uint64_t tomb_stamp, tomb_version; /* of the tombstone that is held */
 	uint32_t came_wire;      /* generation of the connection that brought what is held ... */
 	uint64_t came_taken;     /* ... and what had been put, or waited, to be sent on it then */
 	uint32_t source;         /* incarnation its value came from; 0: made here */
@@ -283,8 +289,9 @@ struct host {
 	uint32_t peer_incarnation;
 	uint64_t node_id;
 	uint64_t acked;  /* by the present peer, at most */
-	uint64_t heard;  /* the highest version that was read */
-	uint64_t tombs_missing;
+	uint64_t since;  /* what there was when it became the peer */
+	uint64_t heard, written; /* the highest version that was read; made here */
+	uint64_t tombs_missing, tombs_lost_now; /* in this event */
 	int sweeps_pending; /* read, and not accounted for; the last of them: */
 	uint64_t sweep_upto;
 	struct walk_begun walk, sweep_walk;
@@ -356,6 +363,8 @@ struct sim {
 	uint32_t incarnations, generations;
 	int side_a; /* which host is the partner of B: 0, or 2 after SWAP */
 	bool apart, apart_refuses, quiescing, calm;
+	int young_frames;     /* 0, or: after so many the next link is lost ... */
+	uint32_t young_after; /* ... of those younger than this connection */
 	bool touched_hosts[SIM_HOSTS];
 	uint64_t frames[2]; /* put on wires: [0] heartbeats, [1] all others */
 	uint64_t trace;
@@ -417,8 +426,8 @@ bool net_wire_whole(struct sim *s, const struct wire *w);
 /* sim_sniff.c */
 void sniff_bytes(struct sim *s, struct wire *w, int side, bool arriving, const uint8_t *data, size_t len);
 void sniff_release(struct sniff *n);
-/* MARK and ACK frames in the stream that continues with data. */
-int sniff_count_control(const struct sniff *n, const uint8_t *data, size_t len);
+/* Frames of each type in the stream that continues with data. */
+void sniff_count_control(const struct sniff *n, const uint8_t *data, size_t len, int counts[WIRE_TYPE_COUNT]);
 /* How many of the arriving bytes complete the frame in progress. */
 size_t sniff_until_frame_end(const struct sniff *n, const uint8_t *next, size_t len);
 
@@ -444,6 +453,8 @@ void check_stopped(struct host *h);
 void check_quiet(struct sim *s, struct host *a, struct host *b);
 void check_frame_out(struct sim *s, struct wire *w, int side, const struct frame *f);
 void check_frame_in(struct sim *s, struct wire *w, int side, const struct frame *f);
+void check_refusal(struct sim *s, struct wire *w, int side, const char *reason);
+void check_ports(struct host *h); /* client ports open */
 void check_link_gone(struct host *h, int wire);
 void check_hello(struct sim *s, struct wire *w, int side, const struct wire_hello *hello);
 bool check_visible(const struct host *h, const struct item *i);
@@ -456,12 +467,14 @@ void drops_hello_in(struct host *h, struct wire *w, int side, const struct wire_
 void drops_frame_out(struct host *h, struct wire *w, int side, const struct frame *f);
 void drops_frame_in(struct host *h, struct wire *w, int side, const struct frame *f);
 void drops_frame_settled(struct host *h, const struct wire *w, int side, const struct frame *f);
+void drops_new_peer(struct host *h);
 void drops_link_gone(struct host *h);
 void drops_barrier(struct host *h);
+void drops_flush(struct host *h, const struct change *c);
 void drops_own_change(struct host *h, int key, uint64_t version);
 void drops_removed(struct host *h, int key, const struct change *c);
 void drops_look(struct host *h, int key, const struct item *state);
-void drops_check(struct host *h, uint64_t tombs_lost_now);
+void drops_check(struct host *h);
 
 /* sim_shrink.c */
 void run_here(const struct plan *plan, bool verbose, struct sim_result *out);

@@ -15,6 +15,8 @@
  *   P8      a daemon that no client wrote to removes something from its peer
  *   P9      an ACK says more than is true
  *   R3      the observer's account and the store differ
+ *   OWN     a state is marked own that the peer made or touched last, or is not
+ *   U2      client ports open before the first copy is complete
  *
  * What goes away, and for which reasons, is looked at in sim_drops.c.
  *
@@ -90,7 +92,7 @@ static void value_note(struct host *h, int key, uint64_t version, uint64_t hash)
 	if (s->values_count * 2 >= s->values_capacity)
 		values_grow(s);
 	struct value_seen *v = value_slot(s, (uint32_t)key, version);
-	if (v->used && v->hash != hash)
+	if (v->used && v->hash != hash && !s->plan.config.same_origin)
 		sim_fail(s, "VALUE", "%c: version %" PRIu64 " of k%d has two values", 'A' + h->id,
 		         version, key);
 	s->values_count += !v->used;
@@ -99,6 +101,8 @@ static void value_note(struct host *h, int key, uint64_t version, uint64_t hash)
 
 bool check_value_known(struct sim *s, int key, uint64_t version, uint64_t hash)
 {
+	if (s->plan.config.same_origin)
+		return true; /* a version may have two until the daemons have met */
 	if (version) {
 		if (!s->values_capacity)
 			return false;
@@ -119,7 +123,7 @@ void check_reset(struct host *h)
 	h->change_seq = h->client_changes = h->lost_below = h->lost_below_max = h->tombs_lost = 0;
 	h->peer_incarnation = 0;
 	h->peer_max = h->former_max = 0;
-	h->acked = h->heard = h->tombs_missing = 0;
+	h->acked = h->since = h->heard = h->written = h->tombs_missing = 0;
 	h->sweeps_pending = 0;
 	h->mark_seen = h->refused_due = h->refused_event = 0;
 	h->greeted = h->had_peer = h->written_apart = false;
@@ -253,6 +257,7 @@ static void on_remove(struct host *h, int key, const struct change *c)
 			cover_drop(h, c, c->before);
 	}
 	g->shadow = g->own = g->present = false;
+	g->tomb_stamp = 0;
 }
 
 /* Where the connection to the daemon stands that brought a state just now: what
@@ -288,6 +293,9 @@ static void on_state(struct host *h, int key, const struct change *c)
 	    c->order.touches == 0)
 		sim_cover(s, COV_touch_new_version); /* or any other new one: rare enough */
 	applied(g, c->order, false);
+	if (c->order.version <= barrier_of(h))
+		sim_fail(s, "FLUSH", "%c installs k%d v=%" PRIu64 " below its barrier", 'A' + h->id, key,
+		         c->order.version);
 	if (!own)
 		cover_conflict(h, g);
 	uint32_t from = own ? 0 : h->in_peer_input ? h->input_from : h->peer_incarnation;
@@ -299,6 +307,7 @@ static void on_state(struct host *h, int key, const struct change *c)
 	g->shadow_hash = check_value_hash(h, c->after);
 	value_note(h, key, c->order.version, g->shadow_hash);
 	g->own = own;
+	g->tomb_stamp = g->refused = 0;
 	if (!own) {
 		note_coming(h, g, from);
 		return;
@@ -334,6 +343,7 @@ void check_change(void *ctx, const struct change *c)
 		        c->kind == CHANGE_REMOVE ? "removed" : c->kind == CHANGE_TOUCH ? "touched" : "is",
 		        c->cause, c->order.version, c->order.touches, c->order.exptime);
 	if (c->kind == CHANGE_FLUSH) {
+		drops_flush(h, c);
 		if (c->cause == CAUSE_CLIENT)
 			h->client_changes++;
 		if (c->cause == CAUSE_EXPIRE) {
@@ -374,7 +384,8 @@ static void know_peer(struct sim *s, struct host *h, uint32_t incarnation)
 		return;
 	if (h->peer_incarnation)
 		raise(&h->former_max, h->peer_max);
-	h->peer_max = h->acked = 0;
+	h->peer_max = 0;
+	drops_new_peer(h);
 	h->peer_incarnation = incarnation;
 	(void)s;
 }
@@ -394,6 +405,29 @@ void check_frame_in(struct sim *s, struct wire *w, int side, const struct frame 
 		return;
 	}
 	h->pending[h->pending_count++] = (struct pending_frame){*f, (int)(w - s->wires)};
+}
+
+/* U12: strangers are refused; the peer may always come again. */
+void check_refusal(struct sim *s, struct wire *w, int side, const char *reason)
+{
+	const struct host *h = &s->hosts[w->host[side]];
+
+	sim_cover(s, COV_third_refused);
+	if (h->peer_incarnation == w->incarnation[1 - side])
+		sim_fail(s, "ROLE", "%c refuses its own peer: %s", 'A' + h->id, reason);
+}
+
+/* U2: a daemon that copies from its peer serves clients when it has everything. */
+void check_ports(struct host *h)
+{
+	if (repl_role(node_repl(h->node)) != REPL_SLAVE)
+		return;
+	for (int i = 0; i < SIM_WIRES; i++) {
+		const struct wire *w = &h->sim->wires[i];
+		if (w->used && w->host[0] == h->id && w->conn[0] && w->synced[1])
+			return;
+	}
+	sim_fail(h->sim, "U2", "%c opens its client ports before the first copy is complete", 'A' + h->id);
 }
 
 void check_link_gone(struct host *h, int wire)
@@ -438,13 +472,15 @@ void check_frame_out(struct sim *s, struct wire *w, int side, const struct frame
 	if (w == net_link(s))
 		s->frames[f->type != WIRE_MARK && f->type != WIRE_ACK]++;
 	drops_frame_out(h, w, side, f);
+	if (s->plan.config.secret == 2 && (w->host[0] == 2 || w->host[1] == 2))
+		sim_fail(s, "AUTH", "%c talks to C, which has another secret", 'A' + h->id);
 	if (f->type == WIRE_ACK)
 		check_ack_out(s, h, f);
 	sim_trace_u64(s, (uint64_t)f->type << 56 ^ f->order.version ^ f->version);
 	if (f->key < 0 || (f->type != WIRE_ITEM && f->type != WIRE_TOUCH))
 		return;
 	struct ghost *g = &h->ghosts[f->key];
-	uint32_t source = f->type == WIRE_ITEM ? g->source : g->touch_source;
+	uint32_t source = g->touch_source; /* who made it what it is */
 	if (!g->shadow || source != w->incarnation[1 - side] || source == 0 ||
 	    state_order_cmp(&g->shadow_order, &f->order) != 0)
 		return;
@@ -476,6 +512,7 @@ static void item_missing(struct host *h, const struct frame *f, const struct ite
 	} else if (f->order.version <= lost) {
 		sim_cover(s, COV_rule3_drop);
 		refused(h, f);
+		g->refused = f->order.version;
 		raise(&g->gone_bound, f->order.version);
 	} else if (!h->may_fail && f->bytes < h->settings.item_bytes_max / 2 &&
 	           h->settings.memory_bytes_max > 16u << 20) {
@@ -484,6 +521,7 @@ static void item_missing(struct host *h, const struct frame *f, const struct ite
 	} else {
 		sim_cover(s, COV_not_storable);
 		refused(h, f);
+		g->refused = f->order.version;
 		applied(g, f->order, false);
 		raise(&g->gone_evicted, f->order.version);
 	}
@@ -499,6 +537,8 @@ static void settle_item(struct host *h, const struct frame *f)
 	if (f->order.version <= barrier_of(h)) {
 		sim_cover(s, COV_barrier_ignored);
 	} else if (held && state_order_cmp(&order, &f->order) >= 0) {
+		if (h->sim->plan.config.same_origin && (held->bits & ITEM_OWN) && !state_order_cmp(&order, &f->order))
+			sim_cover(s, COV_tie);
 		if (item_is_tomb(held))
 			sim_cover(s, COV_tomb_hides);
 		else if (state_order_cmp(&order, &f->order) > 0)
@@ -508,6 +548,7 @@ static void settle_item(struct host *h, const struct frame *f)
 	} else if (state_order_cmp(&g->app, &f->order) == 0 && g->app_removed) {
 		sim_cover(s, COV_not_storable); /* it removed the older state all the same */
 		refused(h, f);
+		g->refused = f->order.version;
 		g->app_removed = false;
 		raise(&g->gone_evicted, f->order.version);
 	}
@@ -597,6 +638,9 @@ void check_acked_writes(struct host *h, const struct client *c)
 		int k = c->writes[i].key;
 		const struct ghost *g = &p->ghosts[k];
 		uint64_t version = c->writes[i].order.version;
+		if (g->refused == version)
+			sim_fail(s, "P9", "%c tells a client that %c has k%d v=%" PRIu64 ", which refused it", 'A' + h->id,
+			         'A' + p->id, k, version);
 		if (state_order_cmp(&g->app, &c->writes[i].order) >= 0 || barrier_of(p) >= version ||
 		    g->gone_evicted >= version || g->gone_bound >= version)
 			continue;
@@ -667,6 +711,9 @@ static void check_shadow(struct host *h, int key, const struct item *i)
 	}
 	if (!item)
 		return;
+	if (((i->bits & ITEM_OWN) != 0) != g->own)
+		sim_fail(h->sim, "OWN", "%c: k%d v=%" PRIu64 " was last changed %s and is marked otherwise", 'A' + h->id,
+		         key, i->version, g->own ? "here" : "by the peer");
 	struct state_order order = item_order(i);
 	if (state_order_cmp(&order, &g->shadow_order) != 0)
 		sim_fail(h->sim, "R3", "%c: k%d is v=%" PRIu64 " t%d, the observer was told v=%" PRIu64 " t%d",
@@ -699,7 +746,7 @@ static void forget_lost(struct host *h)
 {
 	const struct items_counters *c = items_counters(node_items(h->node));
 
-	drops_check(h, c->tombs_lost - h->tombs_lost);
+	h->tombs_lost_now = c->tombs_lost - h->tombs_lost;
 	if (c->tombs_lost == h->tombs_lost)
 		return;
 	h->tombs_lost = c->tombs_lost;
@@ -759,6 +806,7 @@ void check_host(struct host *h)
 		if (check_visible(h, i))
 			check_shown(h, k, i);
 	}
+	drops_check(h);
 }
 
 /* ---- at quiet ------------------------------------------------------------------------------------ */

@@ -644,6 +644,7 @@ static void fill(struct host *h, struct client *c, const struct op *op)
 		struct op one = *op;
 		one.seed = (uint32_t)prng_next(&random);
 		one.key = (uint8_t)(SIM_HOT + one.seed % (SIM_KEYS - SIM_HOT));
+		one.type = op->type == OP_PURGE ? OP_DELETE : OP_FILL;
 		one.flags = 0;
 		queue_command(h, c, &one);
 	}
@@ -660,7 +661,7 @@ void client_op(struct host *h, const struct op *op)
 	if (op->type == OP_PIPELINE) {
 		sim_cover(h->sim, COV_pipelined);
 		pipeline(h, c, op);
-	} else if (op->type == OP_FILL) {
+	} else if (op->type == OP_FILL || op->type == OP_PURGE) {
 		fill(h, c, op);
 	} else if (op->type == OP_TOUCHES) {
 		touch_often(h, c, op);

@@ -10,13 +10,17 @@
  *   FLUSH   it is below the barrier
  *   SWEEP   the peer's SWEEP said a number at or above it, that is not above the
  *           clock at BEGIN, and the peer did not hold the key all the time since
- *   TOMB    (a frame) its sender removed or dropped that very state
+ *   TOMB    its sender removed or dropped that very state, an own one; and it is
+ *           newer than what it removes
  *   LOST    lost_below is above the barrier and above what the present peer has
  *           acknowledged, or it is 0
  *   KEPT    a removal by a client, and the drop of an own state that the present
  *           peer has not acknowledged, leave a tombstone with the right order and
- *           an age that is not below the change it stands for
- *   CLOCK   what is written is newer than anything that was read before
+ *           an age that is not below the change it stands for; it stays until it
+ *           is acknowledged, or counted as lost
+ *   CLOCK   what is written is newer than anything that was read before, and so is
+ *           the barrier of a flush_all that happens
+ *   ORIGIN  the two of a pair make different versions
  *
  * Must not know: why a node thought so.
  *
@@ -48,8 +52,19 @@ void drops_hello_out(struct host *h, const struct wire_hello *hello)
 void drops_hello_in(struct host *h, struct wire *w, int side, const struct wire_hello *hello)
 {
 	w->hello_clock[side] = hello->clock;
-	if (h->peer_incarnation == w->incarnation[side] && hello->seen_id == h->node_id && hello->seen > h->acked)
+	w->hello_origin[side] = hello->origin;
+	if (h->peer_incarnation != w->incarnation[side] || hello->seen_id != h->node_id)
+		return;
+	w->hello_seen[side] = hello->seen;
+	if (hello->seen > h->acked)
 		h->acked = hello->seen;
+}
+
+/* Whatever it acknowledges is above all that there was before. */
+void drops_new_peer(struct host *h)
+{
+	h->acked = 0;
+	h->since = h->heard > h->written ? h->heard : h->written;
 }
 
 static void hear(struct host *h, uint64_t version)
@@ -63,7 +78,12 @@ static void hear(struct host *h, uint64_t version)
 /* The first frame on a connection that became the link. */
 static void link_used(struct host *h, const struct wire *w, int side)
 {
+	uint64_t lost = repl_lost_below(node_repl(h->node)), seen = w->hello_seen[1 - side];
+
 	hear(h, w->hello_clock[1 - side]);
+	if (lost && lost <= seen)
+		sim_fail(h->sim, "LOST", "%c was told that %" PRIu64 " was seen and has lost_below %" PRIu64,
+		         'A' + h->id, seen, lost);
 }
 
 void drops_frame_out(struct host *h, struct wire *w, int side, const struct frame *f)
@@ -136,9 +156,27 @@ void drops_barrier(struct host *h)
 
 void drops_own_change(struct host *h, int key, uint64_t version)
 {
+	const struct wire *w = net_link(h->sim);
+
+	h->written = version;
+	if (w && w->host[0] == h->id && (version & VERSION_ORIGIN_MAX) == w->hello_origin[1])
+		sim_fail(h->sim, "ORIGIN", "%c makes k%d v=%" PRIu64 " with the origin of its peer", 'A' + h->id, key,
+		         version);
 	if (version <= h->heard)
 		sim_fail(h->sim, "CLOCK", "%c makes k%d v=%" PRIu64 " and has read v=%" PRIu64, 'A' + h->id, key,
 		         version, h->heard);
+}
+
+/* What a flush_all clears is all that there is when it happens. */
+void drops_flush(struct host *h, const struct change *c)
+{
+	uint64_t barrier = c->flush->barrier;
+
+	if (c->cause == CAUSE_PEER || c->flush->when_ms)
+		return;
+	if (barrier <= h->written || barrier <= h->heard)
+		sim_fail(h->sim, "FLUSH", "%c: flush_all makes the barrier %" PRIu64 " and there is %" PRIu64 " and %" PRIu64,
+		         'A' + h->id, barrier, h->written, h->heard);
 }
 
 /* ---- reasons --------------------------------------------------------------------------- */
@@ -202,6 +240,12 @@ static void check_reason(struct host *h, int key, const struct change *c)
 			         before->version);
 		break;
 	case CAUSE_SWEEP: check_sweep(h, key, before); break;
+	case CAUSE_PEER:
+		if (state_order_cmp(&c->order, &(struct state_order){before->version, before->touches,
+		                                                      before->exptime}) <= 0)
+			sim_fail(s, "TOMB", "%c removes k%d v=%" PRIu64 " by a removal that is not newer", 'A' + h->id, key,
+			         before->version);
+		break;
 	default: break;
 	}
 }
@@ -231,7 +275,7 @@ static void check_kept(struct host *h, int key, const struct change *c)
 	if (!item_is_tomb(left) || state_order_cmp(&kept, &order) != 0)
 		sim_fail(s, "KEPT", "%c removes k%d v=%" PRIu64 " t%d e%u and keeps v=%" PRIu64 " t%d e%u", 'A' + h->id,
 		         key, order.version, order.touches, order.exptime, kept.version, kept.touches, kept.exptime);
-	else if (item_tomb_stamp(left) < stamp)
+	else if (item_tomb_stamp(left) < stamp && stamp > h->since)
 		sim_fail(s, "KEPT", "%c: the tombstone of k%d is of %" PRIu64 ", what it stands for of %" PRIu64,
 		         'A' + h->id, key, item_tomb_stamp(left), stamp);
 }
@@ -246,15 +290,16 @@ void drops_removed(struct host *h, int key, const struct change *c)
 		return;
 	if (c->before || c->cause == CAUSE_CLIENT || c->cause == CAUSE_ADMIN)
 		check_kept(h, key, c);
-	if (state_order_cmp(&c->order, &g->removed) > 0)
+	bool travels = c->cause == CAUSE_CLIENT || c->cause == CAUSE_ADMIN || g->own;
+	if (travels && state_order_cmp(&c->order, &g->removed) > 0)
 		g->removed = c->order;
 }
 
 /* After every event: tombstones that could not be kept were said to be lost. */
-void drops_check(struct host *h, uint64_t tombs_lost_now)
+void drops_check(struct host *h)
 {
-	if (h->tombs_missing > tombs_lost_now)
-		sim_fail(h->sim, "KEPT", "%c removes what its peer may hold and keeps no tombstone", 'A' + h->id);
+	if (h->tombs_missing > h->tombs_lost_now)
+		sim_fail(h->sim, "KEPT", "%c removed what its peer may hold and keeps no tombstone", 'A' + h->id);
 	h->tombs_missing = 0;
 }
 
@@ -265,4 +310,9 @@ void drops_look(struct host *h, int key, const struct item *state)
 	if (state && !g->present)
 		g->present_since = h->sim->event_count;
 	g->present = state != NULL;
+	if (!state && g->tomb_stamp > h->acked && g->tomb_version > barrier_of(h))
+		h->tombs_missing++; /* nobody acknowledged it */
+	bool tomb = state && item_is_tomb(state);
+	g->tomb_stamp = tomb ? item_tomb_stamp(state) : 0;
+	g->tomb_version = tomb ? state->version : 0;
 }

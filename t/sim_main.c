@@ -6,7 +6,8 @@
  *         -f FILE                  run the seeds of FILE first (t/seeds)
  *         -p PROFILE               1 no partitions or crashes, 2 little memory,
  *                                  3 a third daemon, 4 tiny buffers, 5 long walks,
- *                                  6 as it comes (default: drawn from the seed)
+ *                                  6 apart and together, 7 as it comes (default:
+ *                                  drawn from the seed)
  *         -e OPS                   operations per run
  *         -v                       the trace of every run, and the coverage table
  *         -c                       the coverage table

@@ -30,8 +30,8 @@
 #define WAITING_PIECES 1024 /* all that waits */
 /* What may exceed repl_buffer: control frames, and in a walk the states of one
  * bucket of the index, large values by reference. */
-#define OUTPUT_SLACK_BYTES (64u << 10)
-#define BUCKET_STATES 10
+#define OUTPUT_SLACK_BYTES 1024
+#define BUCKET_STATES 30
 #define CONTROL_FRAMES_MAX 2
 #define COUNTED_BYTES_MAX 65536
 
@@ -174,6 +174,7 @@ void net_stall(struct sim *s, int from_host, int64_t until_us)
 			if (!w->used || w->host[side] != from_host)
 				continue;
 			w->pipe[side].stalled_until_us = until_us;
+			w->was_stalled |= until_us != 0;
 			if (!until_us && w->pipe[side].scheduled)
 				push_delivery(s, s->now_us, w, side);
 		}
@@ -363,7 +364,11 @@ static void check_control(struct sim *s, struct host *h, const struct sniff *n, 
 		memcpy(all + len, iov[i].iov_base, iov[i].iov_len);
 		len += iov[i].iov_len;
 	}
-	int count = sniff_count_control(n, all, len);
+	int counts[WIRE_TYPE_COUNT] = {0};
+	sniff_count_control(n, all, len, counts);
+	int count = counts[WIRE_MARK] + counts[WIRE_ACK];
+	if (counts[WIRE_FLUSH] > 1)
+		sim_fail(s, "P5", "%c: %d flush states wait to be sent", 'A' + h->id, counts[WIRE_FLUSH]);
 	if (count > CONTROL_FRAMES_MAX)
 		sim_fail(s, "P5", "%c: %d MARKs and ACKs wait to be sent", 'A' + h->id, count);
 	free(all);
@@ -412,6 +417,14 @@ static bool send_once(struct sim *s, struct wire *w, int side)
 	return true;
 }
 
+/* U8: nobody gives up a link that works: a new connection replaces one only if
+ * its other end has lost it, and of two made at once exactly one becomes a link. */
+static void check_flap(struct sim *s, const struct host *h, const struct wire *w)
+{
+	if (w->walks[0] + w->walks[1] > 0 && net_wire_whole(s, w) && !w->was_stalled && !h->stopping && !h->may_fail)
+		sim_fail(s, "FLAP", "%c closes a link that works", 'A' + h->id);
+}
+
 static void pump_wire(struct host *h, struct wire *w, int side)
 {
 	struct sim *s = h->sim;
@@ -429,6 +442,7 @@ static void pump_wire(struct host *h, struct wire *w, int side)
 	if (repl_conn_closing(w->conn[side]) &&
 	    (repl_conn_output(w->conn[side], iov, 1) == 0 || w->lost)) {
 		sim_say(s, "%c: closes wire %d", 'A' + h->id, (int)(w - s->wires));
+		check_flap(s, h, w);
 		end_closes(s, w, side, true);
 	}
 }

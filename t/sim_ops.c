@@ -156,6 +156,25 @@ static void fail_alloc(struct sim *s, struct host *h, const struct op *op)
 	items_fail_alloc_after(node_items(h->node), (uint64_t)op->a);
 }
 
+/* Two clients write one key, one on each side, at the same instant. */
+static void set_on_both(struct sim *s, const struct op *op)
+{
+	sim_cover(s, COV_twin);
+	for (int i = 0; i < 2; i++) {
+		struct op one = *op;
+		one.type = OP_SET;
+		one.host = (uint8_t)i;
+		one.seed = op->seed * 2 + (uint32_t)i * SIM_CLIENTS;
+		op_run(s, &one);
+	}
+}
+
+static void drop_young(struct sim *s, const struct op *op)
+{
+	s->young_frames = op->a;
+	s->young_after = s->generations;
+}
+
 static void fault(struct sim *s, struct host *h, const struct op *op)
 {
 	const int notice[2] = {op->a, op->b};
@@ -174,6 +193,8 @@ static void fault(struct sim *s, struct host *h, const struct op *op)
 	case OP_TERM: term(s, h, op); break;
 	case OP_NOMEM: fail_alloc(s, h, op); break;
 	case OP_SWAP: swap(s, op); break;
+	case OP_TWIN: set_on_both(s, op); break;
+	case OP_YOUNG: drop_young(s, op); break;
 	case OP_NOLISTEN: h->listen_fails = true; break;
 	case OP_QUIESCE: sim_quiesce(s); break;
 	default: assert(!"no such operation");

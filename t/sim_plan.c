@@ -22,6 +22,9 @@
  *   CRASH TERM                           a: ms until restart, b: 1 with -x, 2 silently
  *   alloc-failure                        a: the nth request from now fails
  *   SWAP                                 a: ms until B notices, -1 never
+ *   DROP-young-link                      a: frames that the next link carries
+ *   purge                                a commands
+ *   set-on-both                          a value bytes, at one instant
  *
  * Must not know: how any of it is done.
  *
@@ -121,10 +124,12 @@ static void choose_link(struct gen *g, struct sim_config *c, int profile)
 	c->repl_tombstones_bytes = 1u << 20;
 	if (profile == 4 || chance(g, 60))
 		c->repl_tombstones_bytes = (size_t)range(g, 1, 300);
+	if (profile == 6) /* enough for a time apart, not for what follows */
+		c->repl_tombstones_bytes = (size_t)range(g, 300, 2000);
 	c->secret = chance(g, 30) ? 1 + (c->pester && chance(g, 50)) : 0;
 	c->hash_power = (int)range(g, 1, 6); /* the index grows, also under a walk */
 	c->repl_ack_ms = chance(g, 25) ? (int)range(g, 1, chance(g, 50) ? 20 : 1000) : 0;
-	if (profile == 5) { /* long walks */
+	if (profile == 5 || (profile == 6 && chance(g, 50))) { /* long walks */
 		c->repl_buffer_bytes = (size_t)range(g, 100, 600);
 		c->pipe_bytes = pipes[below(g, 2)];
 		c->chunk_max = 40;
@@ -154,6 +159,10 @@ static void choose_config(struct gen *g, struct sim_config *c, int profile)
 		c->drift_ppm[i] = chance(g, 70) ? 0 : (int)range(g, -500, 500);
 		c->start_us[i] = chance(g, 50) ? 0 : (uint32_t)below(g, chance(g, 50) ? 5000 : 1500000);
 	}
+	c->same_origin = chance(g, 6);
+	if (c->same_origin)
+		for (int i = 0; i < SIM_HOSTS; i++)
+			c->offset_ms[i] = c->drift_ppm[i] = 0;
 	c->pester = profile == 3 ? chance(g, 50) : chance(g, 8);
 	if (c->pester)
 		c->start_us[2] += 500000;
@@ -193,6 +202,7 @@ static void choose_client_weights(struct gen *g)
 	maybe(g, OP_FLUSHLATER, 30, 3);
 	maybe(g, OP_SETHUGE, 30, 4);
 	maybe(g, OP_PIPELINE, 50, 6);
+	maybe(g, OP_PURGE, 20, 3);
 	g->expiring = chance(g, 45);
 	if (g->expiring)
 		w[OP_SETEXP] = 10;
@@ -204,6 +214,7 @@ static void choose_fault_weights(struct gen *g, int profile)
 	bool tight = g->plan->config.memory_bytes[0] < 16u << 20 || g->plan->config.memory_bytes[1] < 16u << 20;
 
 	w[OP_WAIT] = 4;
+	maybe(g, OP_TWIN, 30, 3);
 	maybe(g, OP_FILL, tight ? 95 : 15, tight ? 25 : 4);
 	if (tight && chance(g, 50))
 		w[OP_TOUCH] = 25;
@@ -224,12 +235,21 @@ static void choose_fault_weights(struct gen *g, int profile)
 	}
 	maybe(g, OP_NOMEM, 20, 2);
 	maybe(g, OP_QUIESCE, 20, 1);
-	if (profile == 3 && g->plan->config.secret != 2)
+	maybe(g, OP_YOUNG, profile == 1 ? 0 : 25, 2);
+	if ((profile == 3 || (profile == 6 && chance(g, 30))) && g->plan->config.secret != 2)
 		w[OP_SWAP] = 3;
 	if (profile == 5) {
 		w[OP_FILL] = 12;
 		w[OP_RESET] = 5;
 		w[OP_CRASH] = w[OP_CRASH] ? 1 : 0;
+	}
+	if (profile == 6) { /* apart, and what is found after it */
+		w[OP_CUT] = w[OP_HEAL] = 4;
+		w[OP_YOUNG] = 6;
+		w[OP_RESET] = 4;
+		w[OP_CRASH] = chance(g, 60) ? 3 : 0;
+		w[OP_PURGE] = chance(g, 70) ? 8 : 0;
+		w[OP_FILL] = 6;
 	}
 	if (profile == 4) {
 		w[OP_DELETE] = 30;
@@ -304,6 +324,9 @@ static void fill_client_op(struct gen *g, struct op *op)
 		op->a = (int32_t)range(g, 2, 20);
 		op->b = value_len(g);
 		break;
+	case OP_PURGE:
+		op->a = (int32_t)range(g, 2, 20);
+		break;
 	case OP_TOUCHES:
 		op->a = (int32_t)range(g, 100, 300);
 		op->b = (int32_t)range(g, 20, 60);
@@ -357,6 +380,12 @@ static void fill_fault_op(struct gen *g, struct op *op)
 	case OP_SWAP:
 		op->a = notice_ms(g);
 		break;
+	case OP_TWIN:
+		op->a = value_len(g);
+		break;
+	case OP_YOUNG:
+		op->a = (int32_t)range(g, 1, chance(g, 60) ? 6 : 60);
+		break;
 	default:
 		break;
 	}
@@ -400,6 +429,24 @@ static void one_op(struct gen *g, struct op *op)
 		fill_fault_op(g, op);
 }
 
+/* Before two daemons of one origin meet they make different states with equal
+ * versions. */
+static void begin_alike(struct gen *g)
+{
+	static const uint8_t types[] = {OP_CUT, OP_WAIT, OP_TWIN, OP_TWIN, OP_TWIN, OP_HEAL};
+	struct plan *p = g->plan;
+
+	for (int i = 0; i < SIM_HOSTS; i++)
+		p->config.start_us[i] = 0;
+	for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+		p->ops[i] = (struct op){.type = types[i], .key = (uint8_t)below(g, (uint64_t)p->config.keys),
+		                        .seed = (uint32_t)prng_next(&g->random), .wait_us = 20000 * (uint32_t)i};
+		fill_fault_op(g, &p->ops[i]);
+	}
+	p->ops[0].a = 1;
+	p->ops[1].wait_us = 3500000;
+}
+
 void plan_make(struct plan *p, uint64_t seed, int profile, int ops_max)
 {
 	struct gen g = {.random = {seed * UINT64_C(0x51ed2701) + 12345}, .plan = p};
@@ -407,7 +454,7 @@ void plan_make(struct plan *p, uint64_t seed, int profile, int ops_max)
 	memset(p, 0, sizeof(*p));
 	prng_next(&g.random);
 	if (profile == 0)
-		profile = 1 + (int)below(&g, 7); /* 6 and 7: as it comes */
+		profile = 1 + (int)below(&g, 9); /* 7 to 9: as it comes */
 	choose_config(&g, &p->config, profile);
 	choose_client_weights(&g);
 	choose_fault_weights(&g, profile);
@@ -434,7 +481,9 @@ void plan_make(struct plan *p, uint64_t seed, int profile, int ops_max)
 		}
 	}
 	p->op_count = count;
-	if (chance(&g, 60)) /* a pair before anything else */
+	if (p->config.same_origin && chance(&g, 80))
+		begin_alike(&g);
+	else if (chance(&g, 60)) /* a pair before anything else */
 		p->ops[0].wait_us += 2500000;
 }
 
@@ -445,10 +494,10 @@ void plan_print_config(const struct sim_config *c)
 	printf("keys %d, -x on%s%s%s, offsets %" PRId64 "/%" PRId64 " ms, drift %d/%d ppm, start %u/%u us\n",
 	       c->keys, c->dial[0] ? " A" : "", c->dial[1] ? " B" : "", c->pester ? " C (pesters)" : "",
 	       c->offset_ms[0], c->offset_ms[1], c->drift_ppm[0], c->drift_ppm[1], c->start_us[0], c->start_us[1]);
-	printf("memory %zu/%zu KiB, -I %zu/%zu, values to %u, repl_buffer %zu, repl_tombstones %zu, timeout %d ms, ack %d, secret %d\n",
+	printf("memory %zu/%zu KiB, -I %zu/%zu, values to %u, repl_buffer %zu, repl_tombstones %zu, timeout %d ms, ack %d, secret %d%s\n",
 	       c->memory_bytes[0] >> 10, c->memory_bytes[1] >> 10, c->item_bytes_max[0], c->item_bytes_max[1],
 	       c->value_len_max, c->repl_buffer_bytes, c->repl_tombstones_bytes, c->repl_timeout_ms,
-	       c->repl_ack_ms, c->secret);
+	       c->repl_ack_ms, c->secret, c->same_origin ? ", same origins" : "");
 	printf("chunks to %u, delay to %u us, connects %u us, turns %u us, pipe %zu bytes%s\n", c->chunk_max,
 	       c->delay_us_max, c->connect_us_max, c->turn_us_max, c->pipe_bytes, c->exact ? ", frame by frame" : "");
 }

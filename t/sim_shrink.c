@@ -163,6 +163,7 @@ static void plain_config(struct search *f)
 			try_plan(f);                                                        \
 	} while (0)
 	TRY(c->pester = false);
+	TRY(c->same_origin = false);
 	TRY(c->exact = true);
 	TRY(c->chunk_max = 65536);
 	TRY(c->pipe_bytes = 1 << 20);

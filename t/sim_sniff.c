@@ -11,7 +11,7 @@
  *
  * Invariants
  *  [F1] a stream that does not decode is a failure: nobody here sends rubbish
- *  [F2] one MARK and one ACK at most wait to be sent (P5)
+ *  [F2] one MARK, one ACK and one FLUSH at most wait to be sent (P5)
  *
  * Covered by: every run.
  */
@@ -61,29 +61,28 @@ size_t sniff_until_frame_end(const struct sniff *n, const uint8_t *next, size_t 
 	return unit - n->len < len ? unit - n->len : len;
 }
 
-int sniff_count_control(const struct sniff *n, const uint8_t *data, size_t len)
+void sniff_count_control(const struct sniff *n, const uint8_t *data, size_t len, int counts[WIRE_TYPE_COUNT])
 {
-	int count = 0;
 	uint8_t head[WIRE_FRAME_BYTES];
 	size_t have = n->len < sizeof(head) ? n->len : sizeof(head);
 	size_t at = 0;
 
 	if (n->lines == 0 || (have && is_line(n->data)))
-		return 0;
+		return;
 	if (have) { /* a frame that was begun: where does it end? */
 		memcpy(head, n->data, have);
 		if (len < sizeof(head) - have)
-			return 0;
+			return;
 		memcpy(head + have, data, sizeof(head) - have);
 		at = WIRE_FRAME_BYTES + (size_t)load_be32(head + 1) - n->len;
 	}
 	while (at < len && !is_line(data + at)) {
-		count += data[at] == WIRE_MARK || data[at] == WIRE_ACK;
+		if (data[at] < WIRE_TYPE_COUNT)
+			counts[data[at]]++;
 		if (len - at < WIRE_FRAME_BYTES)
 			break;
 		at += WIRE_FRAME_BYTES + (size_t)load_be32(data + at + 1);
 	}
-	return count;
 }
 
 static void cover_walk(struct sim *s, struct wire *w, int side, const struct frame *f)
@@ -117,6 +116,20 @@ static void say_frame(struct sim *s, const struct wire *w, int side, bool arrivi
 	        f->bits, w->lost ? " (lost)" : "");
 }
 
+/* A link that is lost in its first moments. */
+static void age_link(struct sim *s, struct wire *w)
+{
+	int notice[2];
+
+	if (!s->young_frames || w->generation <= s->young_after || --s->young_frames)
+		return;
+	for (int i = 0; i < 2; i++)
+		notice[i] = (int)prng_below(&s->net, 300);
+	sim_say(s, "-- a young link is lost");
+	sim_cover(s, COV_drop_young);
+	net_drop(s, w, notice);
+}
+
 static void one_frame(struct sim *s, struct wire *w, int side, bool arriving, const struct wire_frame *wf,
                       size_t bytes, uint64_t start)
 {
@@ -132,6 +145,7 @@ static void one_frame(struct sim *s, struct wire *w, int side, bool arriving, co
 		/* the walk is over for the oracle when its end has been read */
 		w->synced[side] |= f.type == WIRE_MARK && (f.bits & WIRE_MARK_SYNCED);
 		check_frame_in(s, w, side, &f);
+		age_link(s, w);
 		return;
 	}
 	sim_cover(s, COV_frame_ITEM + (f.type - WIRE_ITEM));
@@ -150,7 +164,7 @@ static void one_line(struct sim *s, struct wire *w, int side, bool arriving, con
 	if (line == WIRE_LINE_BAD || line == WIRE_LINE_MORE)
 		sim_fail(s, "WIRE", "%c sent a bad line: %s", 'A' + w->host[side], error ? error : "?");
 	else if (line == WIRE_LINE_REFUSED && !arriving)
-		sim_cover(s, COV_third_refused);
+		check_refusal(s, w, side, reason);
 	else if (line == WIRE_LINE_HELLO && arriving)
 		check_hello(s, w, side, &hello);
 	else if (line == WIRE_LINE_HELLO)

@@ -24,6 +24,7 @@
 #define IDLE_WINDOW_US 3200000
 #define IDLE_TURNS_MAX 400   /* turns of one host in that window: more is spinning */
 #define STOP_SLACK_MS 2000
+#define SAME_ORIGIN 77
 
 /* ---- trace and failure ------------------------------------------------------ */
 
@@ -199,6 +200,11 @@ void host_start(struct host *h)
 	assert(!h->up);
 	for (size_t i = 0; i < sizeof(entropy); i += 8)
 		store_be64(entropy + i, prng_next(&random));
+	if (s->plan.config.same_origin) { /* bytes 8 to 15 of what node.c and replication.c are given */
+		sim_cover(s, COV_same_origin);
+		store_be64(entropy + 8, SAME_ORIGIN);
+		store_be64(entropy + 24, SAME_ORIGIN);
+	}
 	host_settings(h);
 	h->incarnation = s->incarnations;
 	h->log = (struct log){.sink = host_log, .ctx = h, .verbosity = LOG_INFO};
@@ -277,6 +283,7 @@ static void host_reconcile(struct host *h)
 		sim_fail(s, "N2", "%c: client ports wanted no more", 'A' + h->id);
 	if (w.client_ports && !h->ports_open) {
 		h->ports_open = true;
+		check_ports(h);
 		clients_open(h);
 	}
 	if (w.link_listen && !h->listening && h->listen_fails) {
@@ -417,6 +424,7 @@ static void heal(struct sim *s)
 {
 	s->apart = false;
 	s->quiescing = true;
+	s->young_frames = 0;
 	if (!net_link(s))
 		net_expel(s);
 	for (int i = 0; i < SIM_HOSTS; i++) {
@@ -516,6 +524,8 @@ void sim_quiesce(struct sim *s)
 		sim_say(s, "-- quiet");
 		check_quiet(s, a, b);
 	}
+	for (int i = 0; i < SIM_HOSTS; i++)
+		s->hosts[i].may_fail = false; /* what failed has failed */
 	s->quiescing = false;
 }
 

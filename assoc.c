@@ -59,6 +59,14 @@ uint64_t assoc_bytes(const struct assoc *a)
 	return (assoc_bucket_count(a) + a->overflow_used) * sizeof(struct assoc_bucket);
 }
 
+#define HARDWARE_PAGE_BYTES 4096
+
+uint64_t assoc_resident_bytes(const struct assoc *a)
+{
+	uint64_t bytes = (assoc_bucket_count(a) + a->overflow_fresh) * sizeof(struct assoc_bucket);
+	return a->count_high < bytes / HARDWARE_PAGE_BYTES ? a->count_high * HARDWARE_PAGE_BYTES : bytes;
+}
+
 /* ---- overflow buckets -------------------------------------------------------- */
 
 static uint32_t overflow_take(struct assoc *a)
@@ -187,7 +195,8 @@ void assoc_insert(struct assoc *a, uint64_t hash, uint32_t handle)
 {
 	assert(handle != 0);
 	chain_put(a, assoc_bucket(a, hash), assoc_tag(hash), handle);
-	a->count++;
+	if (++a->count > a->count_high)
+		a->count_high = a->count;
 	if (a->count > assoc_bucket_count(a) * ASSOC_LOAD_MAX &&
 	    assoc_bucket_count(a) < a->buckets_max)
 		split_one(a);

@@ -54,7 +54,7 @@ struct assoc {
 	struct assoc_bucket *overflows; /* number 0 is not used */
 	uint64_t mask;                  /* 2^L - 1 */
 	uint64_t split;                 /* the next bucket to split */
-	uint64_t count;                 /* handles held */
+	uint64_t count, count_high;     /* handles held, and the most there ever were */
 	uint64_t buckets_max;
 	uint32_t overflows_max, overflow_fresh, overflow_pool, overflow_used;
 	assoc_hashes *hashes;
@@ -122,8 +122,9 @@ struct assoc_bucket *assoc_walk_bucket(const struct assoc *a, uint64_t position)
 bool assoc_walk_next(const struct assoc *a, uint64_t *position);
 
 uint64_t assoc_bucket_count(const struct assoc *a);
-/* Bytes of all buckets. */
+/* Bytes of all buckets, and of those that can be resident. */
 uint64_t assoc_bytes(const struct assoc *a);
+uint64_t assoc_resident_bytes(const struct assoc *a);
 
 /* NULL when consistent, else what is violated. Slow: tests. */
 const char *assoc_check(const struct assoc *a);

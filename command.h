@@ -78,6 +78,9 @@ command_handler command_get, command_store, command_delete, command_delta, comma
 	command_version, command_verbosity, command_noop, command_quit,
 	command_shutdown, command_slabs, command_lru, command_lru_crawler, command_memlimit;
 
+/* The list `stats memory`. */
+void command_stats_memory(struct engine *e, const struct stats_sink *sink);
+
 /* What the settings say about what may be changed while serving is put into force. */
 void command_tune(struct engine *e);
 

@@ -413,12 +413,18 @@ static void stats_replication(struct engine *e, const struct stats_sink *sink)
 	e->repl_stats(e->repl, sink);
 }
 
+static void stats_latency(struct engine *e, const struct stats_sink *sink)
+{
+	latency_stats(&e->latency, sink);
+}
+
 static void reset_all(struct engine *e)
 {
 	stats_reset(e->stats);
 	items_counters_reset(e->items);
 	memset(e->class_stats, 0, SIZE_CLASSES_MAX * sizeof(*e->class_stats));
 	stats_prefixes_clear(e->prefixes);
+	latency_reset(&e->latency);
 }
 
 struct list {
@@ -429,6 +435,7 @@ struct list {
 static const struct list lists[] = {
 	{"settings", stats_settings}, {"items", stats_items}, {"slabs", stats_slabs},
 	{"conns", stats_conns},       {"sizes", command_stats_sizes}, {"replication", stats_replication},
+	{"latency", stats_latency},   {"memory", command_stats_memory},
 };
 
 static const struct list *find_list(const struct engine *e, const struct word *name)

@@ -18,6 +18,7 @@
 #include "log.h"
 #include "settings.h"
 #include "stats.h"
+#include "stats_latency.h"
 #include "stats_prefix.h"
 #include "watch.h"
 
@@ -39,10 +40,19 @@ struct conn_info {
 	bool udp;
 };
 
+/* What the storage does not know of memory, in bytes; asked for by `stats memory`. */
+struct memory_info {
+	uint64_t resident_bytes; /* of the process; 0 = the system does not say */
+	uint64_t program_bytes;  /* that were resident when serving began */
+	uint64_t conn_bytes;     /* of connections with their buffers */
+	uint64_t buffer_bytes;   /* that all connections share */
+};
+
 /* Calls up to the shell, or to a test double. */
 struct node_env {
 	void (*process_info)(void *ctx, struct process_info *out);
 	void (*each_conn)(void *ctx, void (*fn)(void *fn_ctx, const struct conn_info *), void *fn_ctx);
+	void (*memory)(void *ctx, struct memory_info *out);
 	void *ctx;
 };
 
@@ -78,6 +88,7 @@ struct engine {
 	/* more pairs for `stats` (flat fields) and `stats replication`; NULL when off */
 	void (*repl_stats_flat)(void *ctx, const struct stats_sink *sink);
 	void (*repl_stats)(void *ctx, const struct stats_sink *sink);
+	uint64_t (*link_bytes)(void *ctx);  /* bytes that the link holds */
 	void *repl; /* their ctx */
 	struct hold_queue *holds; /* NULL: replies never wait for the peer */
 	struct debug *debug; /* NULL: no debug commands */
@@ -87,6 +98,7 @@ struct engine {
 	int64_t conn_id; /* of the session that runs: its descriptor */
 	int64_t started_mono_ms, started_wall_ms;
 	struct tuning tuning;
+	struct latency latency;
 	enum stop_mode stop_requested; /* set by the shutdown command, read by node */
 };
 

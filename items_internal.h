@@ -229,6 +229,7 @@ struct items {
 		uint64_t version_high;  /* no item has a version above it that a client chose */
 		uint64_t fail_after;    /* test hook */
 		enum items_automove automove;
+		unsigned worked; /* enum items_work of the last tick */
 	} misc;
 	struct items_gauges gauges; /* item_count and item_bytes are kept current */
 	struct items_counters counters;
@@ -343,8 +344,7 @@ const struct item *items_next_victim(const struct items *it, int id);
 
 /* items_ghost.c */
 bool ghost_init(struct ghost *g, size_t memory_bytes_reserved);
-/* The cache has so much memory. */
-void ghost_limit(struct ghost *g, size_t memory_bytes);
+void ghost_limit(struct ghost *g, size_t memory_bytes); /* of the cache */
 /* Give back a piece of what a lower limit has left over; true when there is more. */
 bool ghost_trim(struct ghost *g);
 void ghost_release(struct ghost *g);
@@ -393,7 +393,7 @@ void items_move_surplus(struct items *it);
 bool items_give_up_page(struct items *it);
 
 /* items_resize.c */
-/* A piece of the way to a lower limit, and when it is due (INT64_MAX: never). */
+/* A piece of the way to a lower limit; when it is due. */
 void items_shrink_some(struct items *it);
 int64_t items_shrink_due_ms(const struct items *it);
 

@@ -10,6 +10,7 @@
  */
 #include "compat.h"
 #include "items_internal.h"
+#include "items_report.h"
 
 const struct items_counters *items_counters(const struct items *it)
 {
@@ -32,6 +33,32 @@ void items_gauges(const struct items *it, struct items_gauges *out)
 	out->sweep_running = it->sweep.page != 0;
 	out->move_running = it->mover.page != 0;
 	out->class_count = it->slabs.class_count;
+}
+
+/* Chunks in use by all classes, in bytes. */
+static uint64_t used_bytes(const struct items *it)
+{
+	uint64_t bytes = 0;
+	for (int id = 1; id <= it->slabs.class_count; id++)
+		bytes += it->slabs.classes[id].used * it->slabs.classes[id].chunk_bytes;
+	return bytes;
+}
+
+void items_memory(const struct items *it, struct items_memory *out)
+{
+	uint64_t used = used_bytes(it), touched = it->slabs.touched * SLAB_PIECE_BYTES;
+	uint64_t entry = sizeof(*it->slabs.pages) + sizeof(*it->notes) + sizeof(*it->min_exptime);
+	*out = (struct items_memory){
+	        .headers = it->gauges.item_count * sizeof(struct item),
+	        .index = assoc_resident_bytes(&it->assoc),
+	        .ghosts = ghost_bytes(&it->ghost),
+	        .page_tables = it->slabs.fresh * entry,
+	        .tombstones = it->tombs.bytes + it->tombs.slot_fresh * sizeof(*it->tombs.slots),
+	};
+	out->data = it->gauges.item_bytes - out->headers;
+	out->chunk_waste = used - it->gauges.item_bytes;
+	out->free = touched - used;
+	assert(used >= it->gauges.item_bytes && touched >= used);
 }
 
 /* Age of the item that goes next, 0 if there is none. */

@@ -21,6 +21,7 @@
  */
 #include "compat.h"
 #include "items_internal.h"
+#include "items_report.h"
 
 #define PASS_MS 1000           /* between the starts of passes */
 #define PASS_LOOKS_PER_MS 2000 /* and so many chunks looked at cost 1 ms of waiting */
@@ -235,22 +236,59 @@ static bool pass_rests(const struct items *it)
 
 /* ---- the tick ------------------------------------------------------------------------------ */
 
+/* Rough costs of what a tick does, in nanoseconds, to tell what it did most. */
+#define COST_FREE 20
+#define COST_TOMB 200
+#define COST_MOVE 300
+#define COST_TRIM 20000
+#define COST_LOOK 10
+#define COST_DEATH 300
+
+enum items_work items_last_work(const struct items *it)
+{
+	return (enum items_work)it->misc.worked;
+}
+
+static void note_work(struct items *it, enum items_work work, uint64_t cost, uint64_t *most)
+{
+	if (cost <= *most)
+		return;
+	*most = cost;
+	it->misc.worked = work;
+}
+
+/* Freeing and moving; the cost of what was done most. */
+static uint64_t tidy_up(struct items *it)
+{
+	uint64_t most = 0, tombs = it->tombs.count, bare = it->slabs.bare_count;
+	uint64_t moved = it->counters.rescues + it->counters.evictions;
+	it->misc.worked = ITEMS_WORK_NONE;
+	note_work(it, ITEMS_WORK_FREE, items_empty_trash(it, TICK_TRASH) * COST_FREE, &most);
+	items_tombs_settle_some(it, TICK_TOMBS);
+	note_work(it, ITEMS_WORK_TOMBS, (tombs - it->tombs.count) * COST_TOMB, &most);
+	if (it->mover.page)
+		items_move_some(it);
+	if (items_shrink_due_ms(it) <= it->now->mono_ms)
+		items_shrink_some(it);
+	moved = it->counters.rescues + it->counters.evictions - moved;
+	bare = it->slabs.bare_count > bare ? it->slabs.bare_count - bare : 0;
+	note_work(it, ITEMS_WORK_MOVE, moved * COST_MOVE + bare * COST_TRIM, &most);
+	return most;
+}
+
 void items_tick(struct items *it)
 {
 	struct budget b = {TICK_LOOKS, TICK_DEATHS};
 	assert(!it->observer.in_emit);
 	items_catch_up(it);
-	items_empty_trash(it, TICK_TRASH);
-	items_tombs_settle_some(it, TICK_TOMBS);
-	if (it->mover.page)
-		items_move_some(it);
-	if (items_shrink_due_ms(it) <= it->now->mono_ms)
-		items_shrink_some(it);
+	uint64_t most = tidy_up(it);
 	if (it->sweep.page == 0 && pass_is_due(it))
 		begin_pass(it);
 	if (it->sweep.page && !pass_rests(it)) {
 		sweep_some(it, &b);
 		it->sweep.resume_ms = it->now->mono_ms + it->sweep.pause_ms;
+		uint64_t looks = (uint64_t)(TICK_LOOKS - b.looks), deaths = (uint64_t)(TICK_DEATHS - b.deaths);
+		note_work(it, ITEMS_WORK_SWEEP, looks * COST_LOOK + deaths * COST_DEATH, &most);
 	}
 }
 

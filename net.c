@@ -55,7 +55,9 @@ void net_turn(struct net *net)
 {
 	if (net->now_is_read)
 		return;
-	net->now.mono_ms = clock_us(CLOCK_MONOTONIC) / 1000;
+	int64_t mono_us = clock_us(CLOCK_MONOTONIC);
+	net_meter_begin(&net->meter, mono_us);
+	net->now.mono_ms = mono_us / 1000;
 	net->now.wall_ms = clock_us(CLOCK_REALTIME) / 1000;
 	net->now_is_read = true;
 	if (net->node)
@@ -134,6 +136,18 @@ static void each_conn(void *ctx, void (*fn)(void *fn_ctx, const struct conn_info
 	if (net->udp)
 		net_udp_each(net->udp, fn, fn_ctx);
 	net_conns_each(net, fn, fn_ctx);
+}
+
+static void memory_info(void *ctx, struct memory_info *out)
+{
+	const struct net *net = ctx;
+
+	*out = (struct memory_info){
+	        .resident_bytes = net_resident_bytes(),
+	        .program_bytes = net->program_bytes,
+	        .conn_bytes = net_conns_bytes(net),
+	        .buffer_bytes = NET_RECV_BYTES + node_buffer_bytes(net->node),
+	};
 }
 
 const struct node_env *net_env(const struct net *net)
@@ -243,9 +257,16 @@ static void reconcile(struct net *net, const struct net_hooks *hooks)
 static void end_of_turn(struct net *net, const struct net_hooks *hooks, size_t yielded_before)
 {
 	net_turn(net);
-	net_conns_resume(net, yielded_before);
-	if (node_next_due_ms(net->node) <= net->now.mono_ms)
-		node_tick(net->node);
+	if (yielded_before) {
+		net_meter_cause(&net->meter, TURN_REST);
+		net_conns_resume(net, yielded_before);
+	}
+	if (node_next_due_ms(net->node) <= net->now.mono_ms) {
+		net_meter_cause(&net->meter, TURN_OTHER);
+		net->meter.cause = node_tick(net->node); /* it is known afterwards */
+	}
+	if (net->link)
+		net_meter_cause(&net->meter, repl_is_walking(node_repl(net->node)) ? TURN_WALK : TURN_PEER);
 	node_turn_end(net->node);
 	net_conns_unhold(net);
 	if (net->udp)
@@ -255,6 +276,7 @@ static void end_of_turn(struct net *net, const struct net_hooks *hooks, size_t y
 	if (net->link)
 		net_link_turn_end(net->link);
 	arm_timer(net);
+	net_meter_end(&net->meter, &node_engine(net->node)->latency, net->now.wall_ms);
 }
 
 static void close_all(struct net *net)
@@ -279,6 +301,8 @@ int net_run(struct net *net, struct node *node, const struct net_hooks *hooks)
 	net_port_file_write(net);
 	if (hooks->started && !net->done)
 		hooks->started(hooks->ctx);
+	latency_reset(&node_engine(node)->latency); /* what starting took does not count */
+	net->program_bytes = net_resident_bytes();
 	while (!net->done) {
 		size_t yielded = net_conns_yielded(net);
 		bool due = node_next_due_ms(node) <= net->now.mono_ms;
@@ -349,7 +373,7 @@ struct net *net_new(const struct settings *settings, struct log *log, char error
 		return NULL;
 	net->settings = settings;
 	net->log = log;
-	net->env = (struct node_env){process_info, each_conn, net};
+	net->env = (struct node_env){process_info, each_conn, memory_info, net};
 	net->timer_due_ms = INT64_MAX;
 	net_list_init(&net->conns);
 	net_list_init(&net->yielded);

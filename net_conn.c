@@ -246,6 +246,7 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	net_turn(c->net);
+	net_meter_cause(&c->net->meter, TURN_CLIENT);
 	if (what & EV_WRITE)
 		conn_advance(c);
 	else if (net_list_empty(&c->queue) || session_state(c->session) == SESSION_WATCH)
@@ -369,6 +370,17 @@ void net_conns_close_idle(evutil_socket_t fd, short what, void *arg)
 		node_engine(net->node)->stats->idle_kicks++;
 		conn_close(c, reason_idle);
 	}
+}
+
+size_t net_conns_bytes(const struct net *net)
+{
+	size_t bytes = 0;
+
+	for (const struct net_list *l = net->conns.next; l != &net->conns; l = l->next) {
+		const struct conn *c = NET_LIST_ENTRY(l, struct conn, all);
+		bytes += sizeof(*c) + session_memory_bytes(c->session);
+	}
+	return bytes;
 }
 
 void net_conns_each(struct net *net, void (*fn)(void *fn_ctx, const struct conn_info *), void *fn_ctx)

@@ -2,6 +2,7 @@
  * net_internal.h - what the files of the shell share. Nobody else includes it.
  *
  *   net.c        the loop, signals, timers, what the node is told about us
+ *   net_meter.c  the time of a turn, the memory of the process
  *   net_listen.c resolving, binding, listening, accepting, the port file
  *   net_conn.c   client connections
  *   net_udp.c    clients by UDP
@@ -101,6 +102,14 @@ struct net_accept_pause {
 	struct log_limit log_limit;
 };
 
+/* What the running turn has spent on what. */
+struct net_meter {
+	int64_t begin_us, since_us; /* mono */
+	enum turn_cause cause;      /* since since_us */
+	bool fresh;                 /* nothing was done yet */
+	uint64_t spent_us[TURN_CAUSE_COUNT];
+};
+
 struct net_link; /* net_link.c */
 struct net_udp;  /* net_udp.c */
 
@@ -116,6 +125,8 @@ struct net {
 	struct now now;
 	int64_t started_ms; /* mono */
 	bool now_is_read; /* in this turn */
+	struct net_meter meter;
+	size_t program_bytes; /* resident when serving began */
 
 	struct net_listeners clients;
 	bool serving;       /* the client ports are open */
@@ -146,6 +157,13 @@ struct net {
 void net_turn(struct net *net);
 int64_t net_mono_us(void);
 bool net_would_block(int err);
+
+/* net_meter.c */
+void net_meter_begin(struct net_meter *m, int64_t now_us);
+/* From now on the turn is at this. */
+void net_meter_cause(struct net_meter *m, enum turn_cause cause);
+void net_meter_end(struct net_meter *m, struct latency *latency, int64_t wall_ms);
+size_t net_resident_bytes(void);
 
 /* net_addr.c */
 /* "1.2.3.4:port", "[v6]:port" */
@@ -196,6 +214,7 @@ void net_conns_unhold(struct net *net); /* those that the node has something for
 void net_conns_close_all(struct net *net);
 void net_conns_close_finished(struct net *net); /* a graceful stop */
 void net_conns_close_idle(evutil_socket_t fd, short what, void *arg);
+size_t net_conns_bytes(const struct net *net); /* memory */
 void net_conns_each(struct net *net, void (*fn)(void *fn_ctx, const struct conn_info *), void *fn_ctx);
 
 /* net_udp.c: bound by new; served between open and stop; close before free. */

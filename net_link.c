@@ -87,6 +87,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 
 	(void)what;
 	net_turn(c->net);
+	net_meter_cause(&c->net->meter, TURN_PEER);
 	for (int i = 0; i < READS_PER_TURN; i++) { /* [L1] */
 		if (!repl_conn_wants_read(c->repl) || repl_conn_closing(c->repl))
 			return; /* the end of the turn takes the event away */
@@ -109,6 +110,7 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd, (void)what;
 	net_turn(c->net);
+	net_meter_cause(&c->net->meter, TURN_PEER);
 	c->stuck = false; /* the end of the turn sends */
 }
 

@@ -344,6 +344,7 @@ static void on_accept(evutil_socket_t listen_fd, short what, void *arg)
 
 	(void)what;
 	net_turn(net);
+	net_meter_cause(&net->meter, l->link ? TURN_PEER : TURN_ACCEPT);
 	for (int i = 0; i < ACCEPTS_PER_TURN; i++) { /* [A1] */
 		bool full = !l->link && net->conn_count >= (size_t)net->settings->conns_max;
 		if (full && !net->settings->maxconns_fast) {

@@ -291,6 +291,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd, (void)what;
 	net_turn(s->net);
+	net_meter_cause(&s->net->meter, TURN_CLIENT);
 	for (int i = 0; i < REQUESTS_PER_TURN && bytes < REQUEST_BYTES_PER_TURN; i++) { /* [D2] */
 		struct request r = {.session = NULL};
 		if (s->stuck || s->waiting >= REQUESTS_WAITING_MAX)
@@ -312,6 +313,7 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd, (void)what;
 	net_turn(s->net);
+	net_meter_cause(&s->net->meter, TURN_CLIENT);
 	s->stuck = false; /* the end of the turn goes on */
 }
 

@@ -20,6 +20,7 @@
  */
 #include "compat.h"
 #include "command.h"
+#include "items_report.h"
 #include "command_trace.h"
 #include "node.h"
 #include "util.h"
@@ -174,6 +175,13 @@ static void all_stats(void *ctx, const struct stats_sink *sink)
 	hold_stats(&n->holds, sink, "");
 }
 
+static uint64_t link_bytes(void *ctx)
+{
+	const struct node *n = ctx;
+
+	return repl_memory_bytes(n->repl);
+}
+
 /* What replication hears of the peer decides how long replies wait. */
 static void on_news(void *ctx, enum repl_news news, uint64_t version)
 {
@@ -213,6 +221,7 @@ static bool open_repl(struct node *n, struct log *log, const uint8_t *entropy)
 	n->engine.holds = n->settings.repl_ack_ms ? &n->holds : NULL;
 	n->engine.repl_stats_flat = flat_stats;
 	n->engine.repl_stats = all_stats;
+	n->engine.link_bytes = link_bytes;
 	return true;
 }
 
@@ -282,14 +291,33 @@ void node_turn_end(struct node *n)
 		node_stop(n, n->engine.stop_requested);
 }
 
-void node_tick(struct node *n)
+/* What housekeeping was at, as `stats latency` names it. */
+static enum turn_cause cause_of(enum items_work work)
 {
-	if (items_next_due_ms(n->items) <= n->now.mono_ms)
+	static const enum turn_cause causes[] = {
+	        [ITEMS_WORK_NONE] = TURN_OTHER, [ITEMS_WORK_FREE] = TURN_FREE,
+	        [ITEMS_WORK_TOMBS] = TURN_TOMBS, [ITEMS_WORK_MOVE] = TURN_MOVE,
+	        [ITEMS_WORK_SWEEP] = TURN_SWEEP,
+	};
+
+	return causes[work];
+}
+
+enum turn_cause node_tick(struct node *n)
+{
+	enum turn_cause cause = TURN_OTHER;
+
+	if (items_next_due_ms(n->items) <= n->now.mono_ms) {
 		items_tick(n->items);
-	if (n->repl && repl_next_due_ms(n->repl) <= n->link_now.mono_ms)
+		cause = cause_of(items_last_work(n->items));
+	}
+	if (n->repl && repl_next_due_ms(n->repl) <= n->link_now.mono_ms) {
 		repl_tick(n->repl);
+		cause = cause == TURN_OTHER ? TURN_PEER : cause;
+	}
 	if (n->engine.holds)
 		hold_expire(n->engine.holds, &n->now);
+	return cause;
 }
 
 static bool clients_done(const struct node *n)
@@ -386,6 +414,11 @@ void node_observe(struct node *n, change_observer *fn, void *ctx)
 {
 	n->observer = fn;
 	n->observer_ctx = ctx;
+}
+
+size_t node_buffer_bytes(const struct node *n)
+{
+	return session_shared_bytes(n->shared);
 }
 
 struct repl *node_repl(struct node *n)

@@ -35,7 +35,7 @@ void node_free(struct node *n);
 
 void node_set_now(struct node *n, const struct now *now);
 void node_turn_end(struct node *n);
-void node_tick(struct node *n);
+enum turn_cause node_tick(struct node *n); /* what took it longest, probably */
 int64_t node_next_due_ms(const struct node *n); /* mono ms; INT64_MAX: nothing to wait for */
 
 struct node_wants {
@@ -66,6 +66,9 @@ void node_stop(struct node *n, enum stop_mode mode);
 /* A second observer of every change, called after replication's (tests and the
  * simulator; NULL = none). */
 void node_observe(struct node *n, change_observer *fn, void *ctx);
+
+/* Resident memory that all sessions share. */
+size_t node_buffer_bytes(const struct node *n);
 
 struct repl *node_repl(struct node *n); /* NULL when replication is off */
 struct engine *node_engine(struct node *n);

@@ -188,6 +188,8 @@ static size_t piece_sent(struct output *o, size_t len)
 void output_sent(struct output *o, size_t len)
 {
 	assert(len <= o->waiting);
+	if (o->touched < o->bytes.end)
+		o->touched = o->bytes.end;
 	o->waiting -= len;
 	while (len > 0 && pieces_waiting(o) > 0)
 		len -= piece_sent(o, len);

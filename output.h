@@ -47,6 +47,7 @@ struct output {
 	uint32_t piece_first, piece_end, piece_size;
 	size_t tail; /* copied bytes after the last piece */
 	size_t waiting;
+	size_t touched; /* bytes of the buffer that were ever written to */
 };
 
 /* A point to go back to, as long as nothing was sent since. */

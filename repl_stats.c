@@ -162,3 +162,28 @@ void repl_stats(const struct repl *r, const struct stats_sink *sink)
 	count_pairs(r, sink, "");
 	walk_pairs(r, sink);
 }
+
+/* ---- costs --------------------------------------------------------------------- */
+
+static size_t out_bytes(const struct repl_out *o)
+{
+	size_t bytes = o->spare_count * (sizeof(struct repl_block) + REPL_BLOCK_BYTES);
+
+	for (const struct repl_block *b = o->head; b; b = b->next)
+		bytes += sizeof(*b) + (b->item ? 0 : REPL_BLOCK_BYTES);
+	return bytes;
+}
+
+uint64_t repl_memory_bytes(const struct repl *r)
+{
+	uint64_t bytes = sizeof(*r);
+
+	for (const struct repl_conn *c = r->conns; c; c = c->next)
+		bytes += sizeof(*c) + out_bytes(&c->out) + c->in.held.capacity;
+	return bytes;
+}
+
+bool repl_is_walking(const struct repl *r)
+{
+	return r->link && r->send.mode == SEND_WALK;
+}

@@ -116,6 +116,11 @@ void repl_stop(struct repl *r);
 void repl_stats_flat(const struct repl *r, const struct stats_sink *sink);
 void repl_stats(const struct repl *r, const struct stats_sink *sink);
 
+/* Memory that connections of the link hold, without the items that wait pinned. */
+uint64_t repl_memory_bytes(const struct repl *r);
+/* Whether this node is sending all it has, or what was missed. */
+bool repl_is_walking(const struct repl *r);
+
 /* For tests and the simulator: static description of the first broken
  * invariant, or NULL. */
 const char *repl_check(const struct repl *r);

@@ -170,6 +170,11 @@ static void leave_shared(struct session *s)
 		output_clear(&shared->out);
 }
 
+size_t session_shared_bytes(const struct session_shared *shared)
+{
+	return shared->out.touched + sizeof(*shared);
+}
+
 static size_t output_waiting(const struct session *s)
 {
 	return s->out.waiting + (s->shared->owner == s ? s->shared->out.waiting : 0);

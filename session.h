@@ -57,6 +57,8 @@ struct session;
 struct session_shared;
 struct session_shared *session_shared_new(void);
 void session_shared_free(struct session_shared *shared);
+/* What of it is resident. */
+size_t session_shared_bytes(const struct session_shared *shared);
 
 enum session_state {
 	SESSION_READ,  /* wants input */

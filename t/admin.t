@@ -112,6 +112,35 @@ load_items($n, 'stable', $count, 20);
 	$n->kill9;
 }
 
+# ---- where memory and time go -------------------------------------------------------------
+
+{
+	my $s = node(args => ['-m', '64']);
+	$s->start;
+	load_items($s, 'item', 120_000, 500);
+	my $memory = $s->stats('memory');
+	cmp_ok($memory->{item_data}, '>', 50 << 20, 'stats memory: most is data');
+	if (memory_counts($s->pid) && $memory->{resident}) {
+		cmp_ok(abs($memory->{remainder}), '<', 0.02 * $memory->{resident}, "all but 2 % of $memory->{resident} is known: $memory->{remainder} is not");
+		cmp_ok(abs($memory->{resident} / 1024 - $s->rss), '<', 2048, 'resident is what the system says');
+	}
+	my ($waste, $free) = (0, 0);
+	$waste += $memory->{$_} for grep { /^\d+:chunk_waste$/ } keys %$memory;
+	is($waste, $memory->{chunk_waste}, 'the classes add up');
+	my $latency = $s->stats('latency');
+	cmp_ok($latency->{turns}, '>', 100, 'stats latency: turns were counted');
+	my $turns = 0;
+	$turns += $latency->{$_} for grep { /^turn_us:/ } keys %$latency;
+	is($turns, $latency->{turns}, 'in buckets');
+	cmp_ok($latency->{worst_us}, '>', 0, 'one was the worst');
+	cmp_ok(abs($latency->{worst_time} - time), '<', 60 * slow_factor(), 'not long ago');
+	like($latency->{worst_cause}, qr/^\w+$/, 'with a cause');
+	cmp_ok($latency->{'cause_us:client'} + $latency->{'cause_us:rest'}, '>', $latency->{busy_us} / 2, 'time went to the client');
+	is($s->c->cmd('stats reset'), 'RESET', 'stats reset');
+	cmp_ok($s->stats('latency')->{turns}, '<', 10, 'begins anew');
+	$s->kill9;
+}
+
 # ---- another limit of memory -------------------------------------------------------------
 
 {

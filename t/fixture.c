@@ -49,7 +49,7 @@ void fixture_init(struct fixture *f)
 	f->settings.socket_mask = 0700;
 	f->now = (struct now){5000, FIXTURE_WALL_MS};
 	f->log.sink = drop_line;
-	f->env = (struct node_env){some_process, some_conns, NULL};
+	f->env = (struct node_env){.process_info = some_process, .each_conn = some_conns};
 }
 
 void fixture_open(struct fixture *f)

@@ -243,6 +243,49 @@ START_TEST(the_crawler_can_be_stopped)
 }
 END_TEST
 
+static void some_memory(void *ctx, struct memory_info *out)
+{
+	(void)ctx;
+	*out = (struct memory_info){5000000, 1000000, 20000, 3000};
+}
+
+START_TEST(memory_adds_up)
+{
+	static const char *const parts[] = {"item_data", "item_headers", "chunk_waste", "chunks_free", "index",
+	                                    "ghosts", "page_tables", "tombstones", "connections", "buffers",
+	                                    "replication", "program"};
+	uint64_t sum = 0;
+	f.env.memory = some_memory;
+	for (int n = 0; n < 1000; n++)
+		store("many", n);
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+		const char *value = value_of("memory", parts[i]);
+		ck_assert_msg(strcmp(value, "absent"), "%s", parts[i]);
+		sum += strtoull(value, NULL, 10);
+	}
+	ck_assert_uint_eq(strtoull(value_of("memory", "sum"), NULL, 10), sum);
+	ck_assert_int_eq(strtoll(value_of("memory", "remainder"), NULL, 10), 5000000 - (int64_t)sum);
+	ck_assert_str_eq(value_of("memory", "connections"), "20000");
+	ck_assert_str_eq(value_of("memory", "2:items"), "1");
+	ck_assert_str_eq(value_of("memory", "2:item_bytes"), "33");
+	ck_assert_str_eq(value_of("memory", "pages_used"), "1");
+	f.env.memory = NULL;
+	ck_assert_str_eq(value_of("memory", "remainder"), "absent");
+}
+END_TEST
+
+START_TEST(latency_is_reset)
+{
+	uint64_t spent[TURN_CAUSE_COUNT] = {[TURN_CLIENT] = 7};
+	latency_record(&f.engine.latency, 9, spent, FIXTURE_WALL_MS);
+	ck_assert_str_eq(value_of("latency", "turns"), "1");
+	ck_assert_str_eq(value_of("latency", "worst_cause"), "client");
+	ask("stats reset\r\n");
+	ck_assert_str_eq(value_of("latency", "turns"), "0");
+	ck_assert_str_eq(value_of("latency", "worst_us"), "0");
+}
+END_TEST
+
 /* ---- lists of keys ------------------------------------------------------------------ */
 
 START_TEST(lines_of_a_metadump)
@@ -419,6 +462,8 @@ int main(void)
 	tcase_add_test(tc, what_the_settings_forbid);
 	tcase_add_test(tc, shown_in_the_settings);
 	tcase_add_test(tc, the_crawler_can_be_stopped);
+	tcase_add_test(tc, memory_adds_up);
+	tcase_add_test(tc, latency_is_reset);
 	tcase_add_test(tc, lines_of_a_metadump);
 	tcase_add_test(tc, keys_that_need_base64);
 	tcase_add_test(tc, dead_items_are_not_listed);

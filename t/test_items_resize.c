@@ -6,6 +6,7 @@
  * slabs.c (limit and trim).
  */
 #include "compat.h"
+#include "items_report.h"
 #include "items_world.h"
 
 #define MIB WORLD_MIB
@@ -38,6 +39,16 @@ static void fill(struct world *w, uint32_t from, uint32_t count)
 		ck_assert_ptr_nonnull(world_put(w, n, n % 100 == 0 ? 40000 : n * 37 % 3000, 0));
 }
 
+/* The parts of item memory are all of what was touched of its pages. */
+static void check_parts(const struct world *w)
+{
+	struct items_memory m;
+	items_memory(w->it, &m);
+	ck_assert_uint_eq(m.data + m.headers + m.chunk_waste + m.free, w->it->slabs.touched * SLAB_PIECE_BYTES);
+	ck_assert_uint_eq(m.data + m.headers, gauges(w).item_bytes);
+	ck_assert_uint_le(m.free + m.data, resident_pages(w) * SLAB_PAGE_BYTES);
+}
+
 /* Housekeeping until the limit is reached; what is promised on the way. */
 static void shrink(struct world *w, size_t bytes)
 {
@@ -55,6 +66,7 @@ static void shrink(struct world *w, size_t bytes)
 			world_check(w);
 	}
 	world_check(w);
+	check_parts(w);
 	ck_assert_uint_le(gauges(w).page_bytes, bytes);
 	ck_assert_uint_eq(gauges(w).limit_bytes, bytes);
 }
@@ -204,6 +216,8 @@ START_TEST(a_page_changes_its_class)
 	ck_assert_int_eq(items_reassign(w.it, src, dst), ITEMS_REASSIGN_OK);
 	ck_assert(gauges(&w).move_running);
 	ck_assert_int_eq(items_reassign(w.it, src, dst), ITEMS_REASSIGN_BUSY);
+	items_tick(w.it);
+	ck_assert_int_eq(items_last_work(w.it), ITEMS_WORK_MOVE);
 	world_settle_down(&w);
 	ck_assert(!gauges(&w).move_running);
 	ck_assert_uint_eq(pages_of(&w, src), from - 1);
@@ -312,6 +326,7 @@ START_TEST(a_crawl_rests_between_its_pieces)
 	ck_assert(items_crawl(w.it, all, UINT32_MAX));
 	items_tick(w.it);
 	ck_assert(gauges(&w).sweep_running);
+	ck_assert_int_eq(items_last_work(w.it), ITEMS_WORK_SWEEP);
 	ck_assert_int_eq(items_next_due_ms(w.it), w.now.mono_ms + 500);
 	for (int turn = 0; turn < 10; turn++)
 		items_tick(w.it); /* too early: nothing is done */

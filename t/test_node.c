@@ -45,7 +45,7 @@ static void server_start(struct server *s, bool replicated, const char *peer, ui
 	s->settings.replicated = replicated;
 	snprintf(s->settings.repl_peer, sizeof(s->settings.repl_peer), "%s", peer);
 	s->log.sink = drop_line;
-	s->env = (struct node_env){no_process, no_conns, NULL};
+	s->env = (struct node_env){.process_info = no_process, .each_conn = no_conns};
 	s->now = (struct now){1000, 1750000000000};
 	s->node = node_new(&s->settings, &s->env, &s->log, &s->now, entropy, &error);
 	ck_assert_ptr_nonnull(s->node);

@@ -20,6 +20,7 @@
 #include "compat.h"
 #include "command.h"
 #include "command_internal.h"
+#include "command_trace.h"
 
 /* ---- what all share --------------------------------------------------------- */
 
@@ -203,6 +204,8 @@ void command_meta_get(struct engine *e, const struct command *cmd, struct reply 
 	if (command_meta_refused(e, cmd, reply))
 		return;
 	struct meta_read read = {.item = items_find(e->items, &cmd->key, ITEMS_PEEK, &miss)};
+	if (command_is_traced(e))
+		command_trace_get(e, &cmd->key, read.item, miss);
 	if (!read.item && meta_given(cmd, 'N'))
 		result = make_item(&st, cmd, &read);
 	count_read(e, cmd, &read, miss);
@@ -252,6 +255,18 @@ void command_meta_write(const struct command *cmd, struct store_write *write)
 	write->remove_on_failure = true;
 }
 
+static enum store_result commit(struct engine *e, const struct store *st, struct store_write *write)
+{
+	struct command_trace trace;
+
+	if (!command_is_traced(e))
+		return store_commit(st, write);
+	command_trace_store_begin(&trace, e, &write->key, write->item);
+	enum store_result result = store_commit(st, write);
+	command_trace_store_end(&trace, e, result, write->verb);
+	return result;
+}
+
 void command_meta_set(struct engine *e, const struct command *cmd, struct reply *reply)
 {
 	struct store st = store_of(e);
@@ -264,7 +279,7 @@ void command_meta_set(struct engine *e, const struct command *cmd, struct reply 
 	};
 
 	command_meta_write(cmd, &write);
-	enum store_result result = store_commit(&st, &write);
+	enum store_result result = commit(e, &st, &write);
 	e->stats->cmd_set++;
 	of_class->cmd_set++;
 	if (write.verb == STORE_CAS)
@@ -307,6 +322,9 @@ static enum store_result delete_item(struct engine *e, const struct store *st, c
 				     const struct item *item)
 {
 	struct stats_class *of_class = item ? class_of(e, item) : NULL;
+
+	if (item && command_is_traced(e))
+		command_trace_delete(e, &cmd->key, item, "md");
 	enum store_result result = store_delete(st, &cmd->key);
 
 	if (result == STORE_OK && of_class) {

@@ -81,6 +81,7 @@ START_TEST(detail)
 	       "set big:1 0 0 3000000 noreply\r\nstats detail dump\r\n",
 	       "VALUE a:1 0 1\r\nx\r\nEND\r\nVALUE a:2 0 1\r\nx\r\nEND\r\n");
 	expect("stats detail dump\r\n", "PREFIX a get 3 hit 2 set 3 del 2\r\nEND\r\n");
+	expect("mg a:1 v\r\nms a:5 1\r\nx\r\nmd a:5\r\n", "VA 1\r\nx\r\nHD\r\nHD\r\n"); /* do not count */
 	expect("stats detail off\r\nget a:1\r\nstats detail dump\r\n",
 	       "OK\r\nVALUE a:1 0 1\r\nx\r\nEND\r\nPREFIX a get 3 hit 2 set 3 del 2\r\nEND\r\n");
 	ck_assert_uint_eq(f.engine.traced, 0);

@@ -142,6 +142,27 @@ START_TEST(deletions)
 }
 END_TEST
 
+/* As the classic commands; an item that md keeps is not deleted. */
+START_TEST(meta_commands)
+{
+	watch("watch fetchers mutations deletions\r\n");
+	ck_assert_str_eq(told("mg a v\r\n"), "type=item_get key=a status=not_found cfd=9 size=0\n");
+	ck_assert_str_eq(told("ms a 3 T100\r\nabc\r\n"),
+			 "type=item_get key=a status=not_found cfd=9 size=0\n"
+			 "type=item_store key=a status=stored cmd=set ttl=100 cfd=9 size=3\n");
+	ck_assert_str_eq(told("mg a v\r\n"), "type=item_get key=a status=found cfd=9 size=3\n");
+	ck_assert_str_eq(told("ms a 1 ME\r\nx\r\n"),
+			 "type=item_get key=a status=found cfd=9 size=3\n"
+			 "type=item_store key=a status=not_stored cmd=add ttl=0 cfd=9 size=1\n");
+	ck_assert_str_eq(told("ms a 2000000\r\n"),
+			 "type=item_store key=a status=too_large cmd=set ttl=0 cfd=9 size=2000000\n");
+	ck_assert_str_eq(told("ms a 1\r\nx\r\nmd a I\r\nmd a\r\nmd a\r\n"),
+			 "type=item_get key=a status=not_found cfd=9 size=0\n"
+			 "type=item_store key=a status=stored cmd=set ttl=0 cfd=9 size=1\n"
+			 "type=deleted key=a cmd=md size=1\n");
+}
+END_TEST
+
 START_TEST(several_kinds)
 {
 	watch("watch fetchers mutations deletions\r\n");
@@ -226,6 +247,7 @@ int main(void)
 	tcase_add_test(tc, no_room_to_write);
 	tcase_add_test(tc, deletions);
 	tcase_add_test(tc, several_kinds);
+	tcase_add_test(tc, meta_commands);
 	tcase_add_test(tc, its_input_is_thrown_away);
 	tcase_add_test(tc, what_is_refused);
 	tcase_add_test(tc, there_is_a_limit);

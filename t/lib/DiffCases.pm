@@ -1,0 +1,342 @@
+package DiffCases;
+
+# Conversations that t/diff.t plays to somebody else's memcached and to ours, beyond
+# those of TextCases.pm: the meta commands, what operators say, binary packets. What
+# must come back is what the other one says; t/diff.expected has the exceptions.
+#
+# In the text ones | ends a line, %k is a key of the case's own, %j another, %b is %k
+# in base64. What is before >> is said first; behind it %c is the CAS unique of %k
+# then, %C a greater one, %l a lesser.
+
+use strict;
+use warnings;
+
+use Exporter qw(import);
+
+use BinaryPackets;
+
+our @EXPORT;
+BEGIN {
+	@EXPORT = qw(@meta_cases @admin_cases @binary_cases @udp_cases);
+}
+
+my $k250 = 'K' x 250;
+my $k251 = 'L' x 251;
+
+our @meta_cases = (
+	# ---- mg (2.3)
+	['mg, a miss', 'mg %k|mg %k v|mg %k k O123 v t|mg %k q|mg %k b k'],
+	['mg, a hit without flags', 'set %k 5 0 3|abc|mg %k'],
+	['mg, the value', 'set %k 5 0 3|abc|mg %k v|mg %k s v|mg %k v s'],
+	['mg, every fact', 'set %k 5 0 3|abc|mg %k f k s t v Oq1'],
+	['mg, the order of what is asked', 'set %k 5 100 3|abc|mg %k s f|mg %k f s|mg %k k s O9 f|mg %k O9 t k'],
+	['mg, a CAS unique', 'set %k 0 0 1|1|mg %k c|mg %k c v'],
+	['mg, hit before', 'set %k 0 0 1|1|mg %k h|mg %k h|mg %k h'],
+	['mg, hit before, unseen', 'set %k 0 0 1|1|mg %k h u|mg %k h u|mg %k h|mg %k h'],
+	['mg, last access', 'set %k 0 0 1|1|mg %k l'],
+	['mg, quiet', 'set %k 0 0 1|1|mg %k v q|mg %j v q|mn'],
+	['mg, quiet without value', 'set %k 0 0 1|1|mg %k q|mg %j q k|mn'],
+	['mg, an opaque', 'set %k 0 0 1|1|mg %k O|mg %k Oabc|mg %j Oabc|mg %k Oabc k|mg %j k Oabc'],
+	['mg, an opaque of 31 bytes', 'set %k 0 0 1|1|mg %k O' . 'x' x 31],
+	['mg, an opaque of 32 bytes', 'set %k 0 0 1|1|mg %k O' . 'x' x 32],
+	['mg, a key in base64', 'set %k 0 0 1|1|mg %b b k v|mg %b b|mg %b b k|mg Zm9vYmFy b k'],
+	['mg, a key that was stored in base64', 'ms %b 1 b|1|mg %k k v|mg %b b k|get %k'],
+	['mg, no base64', 'mg a b v|mg !!!! b v|mg abc b'],
+	['mg, a new expiry', 'set %k 0 0 1|1|mg %k T100 t|mg %k t|mg %k t T200|mg %k t'],
+	['mg, into the past', 'set %k 0 0 1|1|mg %k T-1|mg %k'],
+	['mg, unlimited again', 'set %k 0 100 1|1|mg %k T0|mg %k t'],
+	['mg, a missing value made', 'mg %k N100 v t|mg %k N100 v t|get %k|mg %k s c'],
+	['mg, a missing value made, k and O', 'mg %k k O1 N100|mg %k k O1 N100|ms %k 1|1|mg %k v N100'],
+	['mg, recache', 'set %k 0 100 1|1|mg %k R30 v|mg %k R200 v|mg %k R200 v|mg %k v|ms %k 1 T300|2|mg %k R200 v'],
+	['mg, recache without expiry', 'set %k 0 0 1|1|mg %k R200 v'],
+	['mg, stale', 'set %k 0 100 1|1|md %k I|mg %k v|mg %k v|mg %k v t|ms %k 1|2|mg %k v'],
+	['mg, stale, other flags between', 'set %k 0 100 1|1|md %k I|mg %k k f s O4 v|mg %k k f s O4 v'],
+	['mg, number arguments', 'set %k 0 0 1|1|mg %k T|mg %k Tx|mg %k T1x|mg %k N|mg %k R'],
+	['mg, an expiry beyond 32 bits', 'set %k 0 0 1|1|mg %k T99999999999'],
+	['mg, made dead', 'mg %k N-1 t|mg %k'],
+	['mg, a flag twice', 'mg %k v v|mg %k T1 T2|mg %k O1 O2'],
+	['mg, no such flag', 'mg %k z|mg %k S1|mg %k 1|mg %k V'],
+	['mg, flags of others', 'set %k 0 0 1|1|mg %k D5|mg %k J5|mg %k I|mg %k P|mg %k L|mg %k Pxyz'],
+	['mg, no flag at all', 'mg %k *|mg %k v -|mg %k ~'],
+	['mg, many flags', 'set %k 0 0 1|1|mg %k a b c d e f g h i j k l m n o p q r s t u v w'],
+	['mg, without key', 'mg|mg |mg  '],
+	['mg, long keys', "mg $k250 v|mg $k251 v"],
+	['mg, more than one space', 'set %k 0 0 1|1|mg  %k   v  s '],
+	['mg, noreply is no word', 'mg %k noreply'],
+
+	# ---- ms (2.4)
+	['ms', 'ms %k 3|abc|get %k|ms %k 2 T100 F7|de|get %k|mg %k t f v'],
+	['ms, empty', 'ms %k 0||mg %k v s'],
+	['ms, what it says', 'ms %k 3 k O5|abc|ms %k 3 k O5 s|abc|ms %k 3 c|abc'],
+	['ms, quiet', 'ms %k 3 q|abc|ms %k 3 q ME|def|mn|get %k'],
+	['ms, a key in base64', 'ms %b 3 b k|abc|mg %k v k|mg %b b v k'],
+	['ms, no base64', 'ms !!! 3 b|abc|mn'],
+	['ms, add', 'ms %k 1 ME|1|ms %k 1 ME|2|get %k'],
+	['ms, replace', 'ms %k 1 MR|1|ms %k 1|2|ms %k 1 MR F3|3|get %k'],
+	['ms, append', 'ms %k 1 MA|1|ms %k 1 F4|2|ms %k 1 MA F9|3|get %k'],
+	['ms, prepend', 'ms %k 1 MP|1|ms %k 1 F4|2|ms %k 1 MP F9|3|get %k'],
+	['ms, append that creates', 'ms %k 1 MA N100|1|get %k|mg %k t|ms %k 1 MA N100|2|get %k'],
+	['ms, prepend that creates', 'ms %k 1 MP N100 F3|1|get %k|ms %k 1 MP N100|2|get %k'],
+	['ms, set by name', 'ms %k 1 MS|1|get %k'],
+	['ms, modes there are not', 'ms %k 1 MX|1|ms %k 1 M|1|ms %k 1 Me|1|ms %k 1 Ms|1|get %k'],
+	['ms, the right unique', 'set %k 0 0 1|1 >> ms %k 1 C%c|2|get %k|ms %k 1 C%c|3|get %k'],
+	['ms, a greater unique', 'set %k 0 0 1|1 >> ms %k 1 C%C|2|get %k'],
+	['ms, a unique, no key', 'ms %k 1 C5|1|get %k'],
+	['ms, a unique of 0', 'set %k 0 0 1|1|ms %k 1 C0|2|get %k'],
+	['ms, a lesser unique invalidates', 'set %k 5 100 1|1 >> ms %k 1 C%l I F6 T900|2|mg %k v f t|mg %k v|mg %k v'],
+	['ms, a greater unique does not', 'set %k 0 0 1|1 >> ms %k 1 C%C I|2|mg %k v'],
+	['ms, I without unique', 'set %k 0 0 1|1|ms %k 1 I|2|mg %k v'],
+	['ms, a unique and append', 'set %k 0 0 1|1 >> ms %k 1 MA C%C|2|ms %k 1 MA C%c|2|get %k|ms %j 1 MA C5|1'],
+	['ms, a unique and replace', 'set %k 0 0 1|1 >> ms %k 1 MR C%C|2|ms %k 1 MR C%c|2|get %k|ms %j 1 MR C5|1'],
+	['ms, bad data', 'ms %k 3|abcd|mn|ms %k 3 q|abcd|mn'],
+	['ms, lengths there are not', 'ms %k|mn|ms %k abc|mn|ms %k -1|mn|ms %k 3x|mn'],
+	['ms, S is no length', 'ms %k S3|mn'],
+	['ms, a bad flag', 'ms %k 3 z|abc|ms %k 3 T|abc|ms %k 3 Tx|abc|ms %k 3 C|abc|ms %k 3 Cx|abc|mn|get %k'],
+	['ms, bad client flags', 'ms %k 3 F-1|abc|mn'],
+	['ms, client flags beyond 32 bits', 'ms %k 3 F4294967296|abc|mn'],
+	['ms, a flag twice', 'ms %k 3 T1 T1|abc|mn'],
+	['ms, no letter', 'ms %k 3 *|abc|mn'],
+	['ms, long keys', "ms $k250 3|abc|ms $k251 3|abc|mn"],
+	['ms, too large', 'ms %k 2000000|' . 'x' x 2_000_000 . '|mg %k'],
+	['ms, too large over an old value', 'set %k 0 0 1|1|ms %k 2000000|' . 'x' x 2_000_000 . '|mg %k'],
+	['ms, too large append', 'set %k 0 0 1|1|ms %k 2000000 MA|' . 'x' x 2_000_000 . '|mg %k'],
+	['ms, into the past', 'ms %k 1 T-1|1|mg %k'],
+	['ms, the size of the whole', 'ms %k 3 s|abc|ms %k 2 MA s|de|ms %k 2 MP s|xy|get %k'],
+	['ms, an opaque too long', 'ms %k 3 O' . 'x' x 32 . '|abc|mn'],
+
+	# ---- md (2.5)
+	['md', 'set %k 0 0 1|1|md %k|md %k|get %k'],
+	['md, what it says', 'set %k 0 0 1|1|md %k k O7|md %k k O7|md %k O7 k'],
+	['md, quiet', 'set %k 0 0 1|1|md %k q|mn|md %k q|mn'],
+	['md, a key in base64', 'set %k 0 0 1|1|md %b b k|get %k'],
+	['md, the right unique', 'set %k 0 0 1|1 >> md %k C%C|md %k C%c|md %k C%c'],
+	['md, stale', 'set %k 0 0 1|1|md %k I T30|mg %k v t|mg %k v|md %k I|mg %k v'],
+	['md, stale, its unique', 'set %k 0 0 1|1 >> md %k I|ms %k 1 C%c|2|get %k'],
+	['md, T alone', 'set %k 0 500 1|1|md %k T30|mg %k t'],
+	['md, emptied', 'set %k 5 100 3|abc|md %k x|mg %k v f t'],
+	['md, emptied, with flags and expiry', 'set %k 5 100 3|abc|md %k x F9 T300|mg %k v f t'],
+	['md, emptied and stale', 'set %k 5 100 3|abc|md %k x I|mg %k v f t|mg %k v'],
+	['md, errors', 'md|md %k z|md %k T T|md %k Tx|md %k Cx|md !!! b|md %k *|mn'],
+	['md, long keys', "md $k250|md $k251"],
+
+	# ---- ma (2.6)
+	['ma', 'set %k 3 0 1|5|ma %k|ma %k v|get %k'],
+	['ma, a miss', 'ma %k|ma %k v|ma %k q|ma %k k O1'],
+	['ma, a delta', 'set %k 0 0 2|10|ma %k D5 v|ma %k D0 v|ma %k D18446744073709551615 v'],
+	['ma, down', 'set %k 0 0 2|10|ma %k MD v|ma %k M- D5 v|ma %k MD D100 v|get %k'],
+	['ma, up by name', 'set %k 0 0 1|1|ma %k MI v|ma %k M+ v'],
+	['ma, modes there are not', 'set %k 0 0 1|1|ma %k Mi|ma %k Md|ma %k MX|ma %k M|get %k'],
+	['ma, made when missing', 'ma %k N100 J13 v|ma %k N100 J13 v|mg %k t|ma %j N0 v|mg %j t v'],
+	['ma, made, without v', 'ma %k N100|mg %k v|ma %j N100 q|mg %j v'],
+	['ma, a new expiry', 'set %k 0 0 1|1|ma %k T100 t|mg %k t|ma %k t v'],
+	['ma, the order of what is asked', 'set %k 0 0 1|1|ma %k t v k O3|ma %k k O3 t'],
+	['ma, uniques', 'set %k 0 0 1|1 >> ma %k C%C v|ma %k C%c v c|ma %k C%c v'],
+	['ma, quiet', 'set %k 0 0 1|1|ma %k q|mn|ma %k q v|mn|ma %j q|mn'],
+	['ma, a key in base64', 'set %k 0 0 1|1|ma %b b v k|get %k'],
+	['ma, no number', 'set %k 0 0 3|abc|ma %k|ma %k q|set %k 0 0 2|-1|ma %k|set %k 0 0 0||ma %k'],
+	['ma, wraps', 'set %k 0 0 20|18446744073709551615|ma %k v'],
+	['ma, pads', 'set %k 0 0 3|100|ma %k MD v|get %k|mg %k s v'],
+	['ma, errors', 'ma|ma %k z|ma %k D|ma %k Dx|ma %k J|ma %k Nx|ma %k T T|ma %k *|ma !!! b|mn'],
+	['ma, a delta that is none', 'set %k 0 0 1|1|ma %k D-1|ma %k D18446744073709551616|ma %k Jx N1'],
+	['ma, an opaque too long', 'ma %k O' . 'x' x 32],
+	['ma, long keys', "ma $k250|ma $k251"],
+
+	# ---- mn, me (2.7)
+	['mn', 'mn|mn x y|mn q'],
+	['me', 'set %k 0 100 3|abc|me %k|me %j'],
+	['me, never', 'set %k 0 0 3|abc|get %k|me %k'],
+	['me, errors', "me|me $k251"],
+	['meta and upper case', 'MG %k|Mg %k|mx %k|mg2 %k'],
+);
+
+# What operators say; nothing here may matter to the cases around it.
+our @admin_cases = (
+	['slabs alone', 'slabs'],
+	['slabs bogus', 'slabs bogus|slabs bogus 1 2'],
+	['slabs reassign, too few', 'slabs reassign|slabs reassign 1'],
+	['slabs reassign, no numbers', 'slabs reassign a b'],
+	['slabs reassign to the same', 'slabs reassign 5 5'],
+	['slabs reassign, no such class', 'slabs reassign 1 300|slabs reassign 300 1'],
+	['slabs reassign, nothing to spare', 'slabs reassign 2 3'],
+	['slabs automove', 'slabs automove 0|slabs automove 1|slabs automove 2|slabs automove 1'],
+	['slabs automove, no such mode', 'slabs automove 3'],
+	['slabs automove, none', 'slabs automove'],
+	['slabs automove, a word', 'slabs automove abc'],
+	['slabs automove ratio', 'slabs automove ratio 0.8|slabs automove ratio abc|slabs automove ratio'],
+	['slabs automove window', 'slabs automove window 10|slabs automove window 1'],
+	['slabs noreply', 'slabs automove 1 noreply|slabs bogus noreply'],
+	['lru alone', 'lru'],
+	['lru bogus', 'lru bogus|lru bogus 1 2 3 4'],
+	['lru mode', 'lru mode flat|lru mode segmented|lru mode|lru mode bogus'],
+	['lru tune', 'lru tune 20 40 0.2 2.0|lru tune|lru tune 1 2 3'],
+	['lru tune, too much', 'lru tune 50 50 0.2 2.0'],
+	['lru tune, no factor', 'lru tune 20 40 0 2.0|lru tune 20 40 0.2 -1'],
+	['lru temp_ttl', 'lru temp_ttl 60|lru temp_ttl -1|lru temp_ttl'],
+	['lru_crawler alone', 'lru_crawler'],
+	['lru_crawler bogus', 'lru_crawler bogus|lru_crawler bogus 1'],
+	['lru_crawler enable when enabled', 'lru_crawler enable'],
+	['lru_crawler sleep', 'lru_crawler sleep 100|lru_crawler sleep 1000000'],
+	['lru_crawler sleep, too long', 'lru_crawler sleep 1000001'],
+	['lru_crawler sleep, no number', 'lru_crawler sleep abc|lru_crawler sleep'],
+	['lru_crawler tocrawl', 'lru_crawler tocrawl 0|lru_crawler tocrawl abc|lru_crawler tocrawl'],
+	['lru_crawler crawl, no such class', 'lru_crawler crawl 0|lru_crawler crawl 500|lru_crawler crawl abc|lru_crawler crawl 1,500'],
+	['lru_crawler crawl, too few', 'lru_crawler crawl'],
+	['lru_crawler metadump, too few', 'lru_crawler metadump'],
+	['lru_crawler metadump, no such class', 'lru_crawler metadump 500'],
+	['cache_memlimit', 'cache_memlimit 128|cache_memlimit 128 noreply'],
+	['cache_memlimit, too small', 'cache_memlimit 7|cache_memlimit 0'],
+	['cache_memlimit, too large', 'cache_memlimit 1000000001'],
+	['cache_memlimit, none', 'cache_memlimit'],
+	['cache_memlimit, no number', 'cache_memlimit abc'],
+	['leading spaces', '  slabs automove 1|  lru mode segmented|  lru_crawler sleep 100|  cache_memlimit 128|  verbosity 0|  flush_all 100000'],
+	['verbosity, more than there is', 'verbosity 9|verbosity 0|verbosity -1|verbosity 4294967296'],
+	['stats sizes', 'stats sizes'],
+	['stats sizes_enable', 'stats sizes_enable'],
+	['stats sizes_disable', 'stats sizes_disable'],
+	['stats malloc', 'stats malloc'],
+	['stats detail', 'stats detail on|get a:1|set a:1 0 0 1|1|get a:1|delete a:1|get nothing|stats detail dump|stats detail off'],
+	['stats detail, usage', 'stats detail|stats detail bogus'],
+	['stats detail, empty', 'stats reset|stats detail dump'],
+	['stats cachedump, too few', 'stats cachedump|stats cachedump 1'],
+	['stats cachedump, no numbers', 'stats cachedump a b|stats cachedump 1 b'],
+	['stats cachedump, no such class', 'stats cachedump 64 0|stats cachedump 500 0'],
+	['stats cachedump, an empty class', 'stats cachedump 40 0'],
+	['stats extstore', 'stats extstore'],
+	['stats proxy', 'stats proxy'],
+	['watch bogus', 'watch bogus'],
+	['debug commands', 'debugtime p|debugtime|debugitem lock a|misbehave'],
+	['refresh_certs', 'refresh_certs'],
+	['extstore', 'extstore free_memchunks 1 1|extstore'],
+	['unknown m-commands', 'mz|mq %k'],
+);
+
+# Packets, one list a case. CAS uniques: 'cas' => \'name' takes that of the last answer
+# that had one, \'other' a greater one.
+my $op = opcodes();
+my $sets = sub { my ($key, $value) = @_; return [SET => key => $key, value => $value, extras => pack 'NN', 7, 0] };
+my $gets = sub { return [GET => key => $_[0]] };
+my $delta = sub { return pack 'Q>Q>N', @_ };
+
+our @binary_cases = (
+	['get', $gets->('b1'), $sets->('b1', 'abc'), $gets->('b1'), [GETK => key => 'b1'], [GETK => key => 'none']],
+	['quiet gets', $sets->('b1', 'abc'), [GETQ => key => 'b1'], [GETQ => key => 'none'], [GETKQ => key => 'b1'], [GETKQ => key => 'none']],
+	['an opaque', [GET => key => 'none', opaque => 0xdeadbeef], [NOOP => opaque => 0xffffffff]],
+	['set and its unique', $sets->('b2', 'abc'), [SET => key => 'b2', value => 'new', extras => pack('NN', 1, 0), cas => \'its'], $gets->('b2'),
+		[SET => key => 'b2', value => 'newer', extras => pack('NN', 1, 0), cas => \'other'], $gets->('b2')],
+	['set with a unique, no key', [SET => key => 'b2none', value => 'x', extras => pack('NN', 0, 0), cas => 5]],
+	['set, largest flags', [SET => key => 'b2', value => 'x', extras => pack('NN', 0xffffffff, 0)], $gets->('b2')],
+	['set quiet', [SETQ => key => 'b3', value => 'x', extras => pack('NN', 0, 0)], $gets->('b3'), [SETQ => key => 'b3', value => 'y', extras => pack('NN', 0, 0), cas => \'other']],
+	['set of nothing', [SET => key => 'b3', value => '', extras => pack('NN', 5, 0)], $gets->('b3')],
+	['set, with an expiry', [SET => key => 'b3', value => 'x', extras => pack('NN', 5, 100)], $gets->('b3')],
+	['add', [DELETE => key => 'b4'], [ADD => key => 'b4', value => '1', extras => pack('NN', 0, 0)], [ADD => key => 'b4', value => '2', extras => pack('NN', 0, 0)], $gets->('b4')],
+	['add quiet', [ADDQ => key => 'b4', value => '2', extras => pack('NN', 0, 0)], [ADDQ => key => 'b4q', value => '2', extras => pack('NN', 0, 0)], $gets->('b4q')],
+	['add with a unique', $sets->('b4', '1'), [ADD => key => 'b4', value => '2', extras => pack('NN', 0, 0), cas => \'its'], [ADD => key => 'b4none', value => '2', extras => pack('NN', 0, 0), cas => 9], $gets->('b4')],
+	['replace', [REPLACE => key => 'b5none', value => '1', extras => pack('NN', 0, 0)], $sets->('b5', '1'), [REPLACE => key => 'b5', value => '2', extras => pack('NN', 3, 0)], $gets->('b5')],
+	['replace quiet', [REPLACEQ => key => 'b5none', value => '1', extras => pack('NN', 0, 0)], [REPLACEQ => key => 'b5', value => '3', extras => pack('NN', 3, 0)], $gets->('b5')],
+	['replace with a unique', $sets->('b5', '1'), [REPLACE => key => 'b5', value => '2', extras => pack('NN', 0, 0), cas => \'other'], [REPLACE => key => 'b5none', value => '2', extras => pack('NN', 0, 0), cas => 9]],
+	['append, prepend', [APPEND => key => 'b6none', value => '1'], $sets->('b6', '1'), [APPEND => key => 'b6', value => '2'], [PREPEND => key => 'b6', value => '0'], $gets->('b6'), [PREPEND => key => 'b6none', value => '1']],
+	['append, prepend quiet', [APPENDQ => key => 'b6none', value => '1'], [APPENDQ => key => 'b6', value => '2'], [PREPENDQ => key => 'b6', value => '0'], $gets->('b6'), [PREPENDQ => key => 'b6none', value => '1']],
+	['append with a unique', $sets->('b6', '1'), [APPEND => key => 'b6', value => '2', cas => \'other'], [APPEND => key => 'b6', value => '2', cas => \'its'], $gets->('b6')],
+	['delete', $sets->('b7', '1'), [DELETE => key => 'b7'], [DELETE => key => 'b7'], $gets->('b7')],
+	['delete quiet', $sets->('b7', '1'), [DELETEQ => key => 'b7'], [DELETEQ => key => 'b7'], $gets->('b7')],
+	['delete with a unique', $sets->('b7', '1'), [DELETE => key => 'b7', cas => \'other'], [DELETE => key => 'b7', cas => \'its'], [DELETE => key => 'b7', cas => 5]],
+	['incr, decr', [INCR => key => 'b8', extras => $delta->(1, 10, 0)], [INCR => key => 'b8', extras => $delta->(5, 10, 0)], [DECR => key => 'b8', extras => $delta->(6, 10, 0)],
+		[DECR => key => 'b8', extras => $delta->(60, 10, 0)], $gets->('b8')],
+	['incr without creating', [INCR => key => 'b8none', extras => $delta->(1, 10, 0xffffffff)], [DECR => key => 'b8none', extras => $delta->(1, 10, 0xffffffff)]],
+	['incr quiet', [INCRQ => key => 'b8', extras => $delta->(1, 10, 0)], [INCRQ => key => 'b8none', extras => $delta->(1, 10, 0xffffffff)], [DECRQ => key => 'b8q', extras => $delta->(1, 77, 0)], $gets->('b8'), $gets->('b8q')],
+	['incr of no number', $sets->('b8', 'abc'), [INCR => key => 'b8', extras => $delta->(1, 10, 0)], [DECRQ => key => 'b8', extras => $delta->(1, 10, 0)]],
+	['incr wraps', $sets->('b8', '18446744073709551615'), [INCR => key => 'b8', extras => $delta->(2, 0, 0)], $gets->('b8')],
+	['incr with a unique', $sets->('b8', '5'), [INCR => key => 'b8', extras => $delta->(1, 0, 0), cas => \'other'], [INCR => key => 'b8', extras => $delta->(1, 0, 0), cas => \'its'], $gets->('b8')],
+	['touch', [TOUCH => key => 'b9none', extras => pack 'N', 10], $sets->('b9', 'abc'), [TOUCH => key => 'b9', extras => pack 'N', 100], $gets->('b9')],
+	['get and touch', [GAT => key => 'b9none', extras => pack 'N', 10], [GAT => key => 'b9', extras => pack 'N', 100], [GATK => key => 'b9', extras => pack 'N', 100], [GATK => key => 'b9none', extras => pack 'N', 10]],
+	['get and touch, quiet', [GATQ => key => 'b9none', extras => pack 'N', 10], [GATQ => key => 'b9', extras => pack 'N', 100], [GATKQ => key => 'b9', extras => pack 'N', 100], [GATKQ => key => 'b9none', extras => pack 'N', 10]],
+	['version', ['VERSION']],
+	['noop', ['NOOP'], ['NOOP']],
+	['flush', $sets->('b10', '1'), ['FLUSH'], $gets->('b10'), $sets->('b10', '1'), [FLUSHQ => extras => pack 'N', 0], $gets->('b10')],
+	['flush later', [FLUSH => extras => pack 'N', 100_000], $sets->('b10', '1'), $gets->('b10'), ['FLUSH']],
+	['too large', $sets->('b11', '1'), $sets->('b11', 'x' x 2_000_000), $gets->('b11')],
+	['too large, quiet', [SETQ => key => 'b11', value => 'x' x 2_000_000, extras => pack 'NN', 0, 0], [ADDQ => key => 'b11', value => 'x' x 2_000_000, extras => pack 'NN', 0, 0], $gets->('b11')],
+	['too large for an append', $sets->('b11', '1'), [APPEND => key => 'b11', value => 'x' x 2_000_000], $gets->('b11')],
+	['too much together for an append', $sets->('b11', 'x' x 600_000), [APPEND => key => 'b11', value => 'x' x 600_000], [DELETE => key => 'b11']],
+	['odd bytes in a key', [SET => key => "b \r\n\0x", value => '1', extras => pack 'NN', 0, 0], $gets->("b \r\n\0x"), [DELETE => key => "b \r\n\0x"]],
+	['a key of 250', [SET => key => $k250, value => '1', extras => pack 'NN', 0, 0], $gets->($k250)],
+	['a key of 251', $gets->($k251)],
+	['set with a key of 251', [SET => key => $k251, value => '1', extras => pack 'NN', 0, 0]],
+	['get without key', ['GET']],
+	['get with a value', [GET => key => 'b1', value => 'x']],
+	['get with extras', [GET => key => 'b1', extras => 'xxxx']],
+	['set without extras', [SET => key => 'b1', value => 'x']],
+	['set without key', [SET => value => 'x', extras => pack 'NN', 0, 0]],
+	['delete with a value', [DELETE => key => 'b1', value => 'x']],
+	['delete with extras', [DELETE => key => 'b1', extras => 'xxxx']],
+	['incr without extras', [INCR => key => 'b1']],
+	['touch without extras', [TOUCH => key => 'b1']],
+	['noop with a key', [NOOP => key => 'b1']],
+	['version with a value', [VERSION => value => 'x']],
+	['flush with short extras', [FLUSH => extras => 'xx']],
+	['append with extras', [APPEND => key => 'b1', value => 'x', extras => 'xxxx']],
+	['quit', ['QUIT']],
+	['quit quietly', ['QUITQ']],
+	['stat of the unknown', [STAT => key => 'bogus']],
+	['stat conns', [STAT => key => 'conns']],
+	['stat reset', [STAT => key => 'reset']],
+	['stat detail', [STAT => key => 'detail on'], [STAT => key => 'detail off'], [STAT => key => 'detail bogus']],
+	['stat detail dump', [STAT => key => 'detail on'], $gets->('pre:fix'), [STAT => key => 'detail dump'], [STAT => key => 'detail off']],
+	['stat cachedump', [STAT => key => 'cachedump 1 1']],
+	['stat with a value', [STAT => key => 'settings', value => 'x']],
+	['an unknown opcode', [0x70]],
+	['SASL without it', [0x20]],
+	['SASL without it, auth', [0x21 => key => 'PLAIN', value => "\0user\0password"]],
+	['another magic', \("\x82" . "\0" x 23)],
+);
+
+# One datagram each, with whole commands. (Theirs misreads what comes after one that
+# has none.)
+our @udp_cases = (
+	['a miss', "get none\r\n"],
+	['set', "set u 5 0 3\r\nabc\r\n"],
+	['get', "get u\r\n"],
+	['get without CR', "get u\n"],
+	['set of much', 'set big 0 0 20000' . "\r\n" . 'b' x 20_000 . "\r\n"],
+	['get in many datagrams', "get big\r\n"],
+	['a reply that just fits', 'set fit 0 0 1366' . "\r\n" . 'f' x 1366 . "\r\n"],
+	['gets of it', "get fit\r\n"],
+	['touch', "touch u 100\r\n"],
+	['gat', "gat 100 u\r\n"],
+	['incr of no number', "incr u 1\r\n"],
+	['a number', "set n 0 0 2\r\n10\r\n"],
+	['incr', "incr n 5\r\n"],
+	['decr', "decr n 1\r\n"],
+	['delete', "delete u\r\n"],
+	['delete again', "delete u\r\n"],
+	['noreply', "set u 0 0 1 noreply\r\n1\r\n"],
+	['what noreply stored', "get u\r\n"],
+	['mg', "mg u v s k\r\n"],
+	['ms', "ms u 2 c\r\nab\r\n"],
+	['mn', "mn\r\n"],
+	['no such command', "bogus\r\n"],
+	['several commands', "get u\r\nget n\r\nget none\r\n"],
+	['several hits', "get u n\r\n"],
+	['a wrong length', "set u 0 0 abc\r\n"],
+	['packet: GET', packet($op->{GET}, key => 'u', opaque => 9)],
+	['packet: GET of much', packet($op->{GET}, key => 'big')],
+	['packet: a miss', packet($op->{GET}, key => 'none')],
+	['packet: SET', packet($op->{SET}, key => 'u', value => 'x', extras => pack 'NN', 3, 0)],
+	['packet: GETQ, a miss', packet($op->{GETQ}, key => 'none')],
+	['packet: DELETE', packet($op->{DELETE}, key => 'u')],
+	['packet: INCR', packet($op->{INCR}, key => 'counter', extras => $delta->(1, 5, 0))],
+	['packet: NOOP', packet($op->{NOOP}, opaque => 0x1234)],
+	['packet: unknown', packet(0x70)],
+);
+
+# Packets of one element of a case; $cas is the last unique that was seen.
+sub binary_bytes
+{
+	my ($element, $cas) = @_;
+	return $$element if ref $element eq 'SCALAR' || ref $element eq 'REF';
+	my ($opcode, %o) = @$element;
+	$o{cas} = ${ $o{cas} } eq 'its' ? $cas : $cas + 1000 if ref $o{cas};
+	return packet(exists $op->{$opcode} ? $op->{$opcode} : $opcode, %o);
+}
+
+1;

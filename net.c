@@ -305,7 +305,7 @@ int net_run(struct net *net, struct node *node, const struct net_hooks *hooks)
 	net->program_bytes = net_resident_bytes();
 	while (!net->done) {
 		size_t yielded = net_conns_yielded(net);
-		bool due = node_next_due_ms(node) <= net->now.mono_ms;
+		bool due = net->timer_due_ms <= net->now.mono_ms; /* armed just now */
 		net->now_is_read = false;
 		if (event_base_loop(net->base, EVLOOP_ONCE | (yielded || due ? EVLOOP_NONBLOCK : 0)) < 0) {
 			log_printf(net->log, LOG_ERROR, "the event loop failed: %s", strerror(errno));

@@ -15,7 +15,7 @@ import threading
 import time
 
 from run_report import LIMIT, Row
-from run_servers import HOST, Tool, load
+from run_servers import ANYWHERE, HOST, Tool, load
 
 MIB = 1 << 20
 
@@ -27,7 +27,7 @@ def side_by_side(run, names, memory, measure):
 
     def work(kind):
         try:
-            with kind(run.settings, None, memory) as server:
+            with kind(run.settings, ANYWHERE, memory) as server:
                 results[kind.name] = measure(server)
         except (OSError, RuntimeError) as error:
             errors.append("%s: %s" % (kind.name, error))
@@ -58,7 +58,7 @@ def case_held(run):
         keys = int(1.4 * memory * MIB / (14 + mean + 28))
 
         def measure(server):
-            r = load(run.settings, server, core="any", fill=True, keys=keys, value_size=size,
+            r = load(run.settings, server, anywhere=True, fill=True, keys=keys, value_size=size,
                      width=50)
             return r["held"], r["server_rss"] / MIB
 
@@ -81,7 +81,7 @@ def replay(run, path, bits, most, value_size, server):
     xz = subprocess.Popen(["xz", "-dc", path], stdout=subprocess.PIPE)
     tool = Tool(run.settings, "replay",
                 {"host": HOST, "port": server.port, "bits": bits, "max": most,
-                 "value-size": value_size, "server-pid": server.pid}, stdin=xz.stdout, core="any")
+                 "value-size": value_size, "server-pid": server.pid}, stdin=xz.stdout, anywhere=True)
     xz.stdout.close()
     try:
         return tool.result()
@@ -147,7 +147,7 @@ def case_twitter(run):
         ops = 100000 if run.quick else 400000
 
         def measure(server):
-            r = load(run.settings, server, core="any", keys=1000000, conns=8, depth=64, ops=ops,
+            r = load(run.settings, server, anywhere=True, keys=1000000, conns=8, depth=64, ops=ops,
                      rate=TWITTER_RATE, fill_misses=True, expiry_divisor=haste,
                      **workloads[name])
             return 1 - r["hit_ratio"]
@@ -169,7 +169,7 @@ def shift_steps(run, server, ops):
     """Hit ratios of successive steps with values of 2 KiB."""
     ratios = []
     for step in range(SHIFT_STEPS):
-        r = load(run.settings, server, core="any", keys=60000, conns=4, depth=8, ops=ops,
+        r = load(run.settings, server, anywhere=True, keys=60000, conns=4, depth=8, ops=ops,
                  fill_misses=True, zipf=0.9, prefix="big:", value_size=2048, seed=100 + step,
                  unordered=True)
         ratios.append(r["hit_ratio"])
@@ -191,7 +191,7 @@ def case_shift(run):
         return shift_steps(run, server, ops)
 
     def measure_shifted(server):
-        load(run.settings, server, core="any", keys=800000, conns=4, depth=8, ops=20 * ops + 800000,
+        load(run.settings, server, anywhere=True, keys=800000, conns=4, depth=8, ops=20 * ops + 800000,
              fill_misses=True, zipf=0.9, value_size=100, preload=True)
         return shift_steps(run, server, ops)
 
@@ -261,11 +261,11 @@ def case_memory(run):
         if kind.name not in ("this", "mc-t1"):
             continue
         run.progress("idle connections, " + kind.name)
-        with kind(run.settings, None, 256) as server:
+        with kind(run.settings, ANYWHERE, 256) as server:
             idle.add(kind.name, idle_connections(server, count))
             if kind.name != "this":
                 continue
-            load(run.settings, server, core="any", keys=400000, preload=True, duration=0)
+            load(run.settings, server, anywhere=True, keys=400000, preload=True, duration=0)
             total, used = accounted(server), resident(server.pid)
             if total:
                 sums.add("this", total / used)

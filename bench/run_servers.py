@@ -23,14 +23,21 @@ def free_port():
         return s.getsockname()[1]
 
 
-def pinned(core, argv):
-    return argv if core is None else ["taskset", "-c", str(core)] + argv
+ANYWHERE = None  # in place of a core
+
+
+def pinned(settings, core, argv):
+    """The runner keeps off the server's core, and what it starts inherits that, so
+    that a process that may run anywhere must be told so."""
+    where = settings.all_cores if core is ANYWHERE else core
+    return argv if where is None else ["taskset", "-c", str(where)] + argv
 
 
 class Server:
     """A process that listens on a port. Use as a context manager."""
 
     name = "?"
+    single = True  # one thread: it never waits for its core because of itself
     protocol = "text"
     checks_values = True
 
@@ -45,7 +52,8 @@ class Server:
 
     def __enter__(self):
         log = open(os.path.join(self.settings.out, "servers.log"), "ab")
-        self.process = subprocess.Popen(pinned(self.core, self.argv()), stdout=log, stderr=log)
+        self.process = subprocess.Popen(pinned(self.settings, self.core, self.argv()),
+                                        stdout=log, stderr=log)
         log.close()
         self.wait_for_port()
         return self
@@ -115,6 +123,7 @@ class Rival(Server):
     """The distribution's memcached."""
 
     threads = 1
+    single = False
 
     def __init__(self, settings, core, memory=1024):
         super().__init__(settings, core)
@@ -137,6 +146,7 @@ class Rival2(Rival):
 
 class Redis(Server):
     name = "redis"
+    single = False
     protocol = "resp"
 
     def __init__(self, settings, core, memory=1024):
@@ -183,7 +193,8 @@ def number(text):
 class Tool:
     """One of our load programs, started on the load core."""
 
-    def __init__(self, settings, name, options, stdin=None, urgent=False, core=None, nice=0):
+    def __init__(self, settings, name, options, stdin=None, urgent=False, anywhere=False,
+                 nice=0):
         argv = [os.path.join(settings.tools, name)]
         for key, value in options.items():
             if value is True:
@@ -194,7 +205,7 @@ class Tool:
             argv = ["chrt", "-f", "10"] + argv
         if nice:
             argv = ["nice", "-n", str(nice)] + argv
-        self.argv = argv if core == "any" else pinned(settings.load_core, argv)
+        self.argv = pinned(settings, ANYWHERE if anywhere else settings.load_core, argv)
         self.process = subprocess.Popen(self.argv, stdin=stdin, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True)
 
@@ -210,16 +221,16 @@ def load(settings, server, **options):
     server's processor meanwhile."""
     result = start_load(settings, server, **options).result()
     seconds = result.get("seconds", 0)
-    if seconds and result.get("server_wait_s", 0) > DISTURBED_PART * seconds:
-        settings.disturbed += 1
-    settings.measurements += 1
+    if seconds and server.single and server.core is not ANYWHERE:
+        settings.disturbed += result["server_wait_s"] > DISTURBED_PART * seconds
+        settings.measurements += 1
     return result
 
 
-def start_load(settings, server, urgent=False, core=None, nice=0, protocol=None, **options):
+def start_load(settings, server, urgent=False, anywhere=False, nice=0, protocol=None, **options):
     """Underscores for hyphens in the names of options."""
     options = {k.replace("_", "-"): v for k, v in options.items()}
     options.update({"host": HOST, "port": server.port, "server-pid": server.pid,
                     "protocol": protocol or server.protocol, "quiet": True,
                     "unchecked": not server.checks_values})
-    return Tool(settings, "load", options, urgent=urgent, core=core, nice=nice)
+    return Tool(settings, "load", options, urgent=urgent, anywhere=anywhere, nice=nice)

@@ -19,7 +19,7 @@ plan skip_all => 'Dalli is not installed' if $? || $version !~ /^(\d+)\.(\d+)/;
 my $speaks_meta = $1 > 3 || $1 == 3 && $2 >= 2;
 
 my ($one, $two) = pair(args => ['-m', '64']);
-my @protocols = ('binary', $speaks_meta && $one->c->cmd('mg none') eq 'EN' ? 'meta' : ());
+my @protocols = ('binary', $speaks_meta ? 'meta' : ());
 
 run_checks("dalli, $_", <<'RB', $ruby, 'SCRIPT', $one->addr . ':' . $one->port, $two->addr . ':' . $two->port, $_) for @protocols;
 require 'dalli'

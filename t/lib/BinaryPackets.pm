@@ -7,7 +7,9 @@ package BinaryPackets;
 use strict;
 use warnings;
 
+use Cwd qw(abs_path);
 use Exporter qw(import);
+use File::Basename qw(dirname);
 
 use BinaryClient ();
 use MemcachedPair;
@@ -60,8 +62,9 @@ sub binary_talk
 sub source
 {
 	my ($name) = @_;
-	my ($dir) = __FILE__ =~ m{^(.*)/t/lib/[^/]+$} ? $1 : '../..';
-	return slurp("$dir/$name");
+	my $text = slurp(dirname(abs_path(__FILE__)) . "/../../$name");
+	die "$name is not there" if $text eq '';
+	return $text;
 }
 
 # Name of an opcode => its number, from the enum in proto_bin.h.

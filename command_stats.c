@@ -151,6 +151,15 @@ static void stats_traffic(const struct engine *e, const struct stats_sink *sink)
 	COUNTER(time_in_listen_disabled_us);
 	stats_u64(sink, "threads", 1);
 	COUNTER(conn_yields);
+}
+
+/* Names that memcached does not have. */
+static void stats_limits(const struct engine *e, const struct stats_sink *sink)
+{
+	const struct stats *s = e->stats;
+
+	COUNTER(input_dropped);
+	COUNTER(uploads_dropped);
 	if (!e->settings->udp_port)
 		return;
 	COUNTER(udp_datagrams);
@@ -200,6 +209,7 @@ static void stats_general(struct engine *e, const struct stats_sink *sink)
 	stats_commands(e, sink);
 	stats_traffic(e, sink);
 	stats_memory(e, sink);
+	stats_limits(e, sink);
 	if (e->repl_stats_flat)
 		e->repl_stats_flat(e->repl, sink);
 	else

@@ -32,6 +32,16 @@ void log_printf(struct log *log, int level, const char *fmt, ...)
 	log->sink(log->ctx, line);
 }
 
+void log_bytes(struct log *log, int level, char way, const uint8_t *data, size_t len)
+{
+	char text[LOG_BYTES_MAX];
+	size_t n = 0;
+
+	for (; n < len && n < sizeof(text) && data[n] != '\r' && data[n] != '\n'; n++)
+		text[n] = data[n] >= ' ' && data[n] <= '~' ? (char)data[n] : '?';
+	log_printf(log, level, "%c %.*s", way, (int)n, text);
+}
+
 bool log_limit_pass(struct log_limit *l, const struct now *now, uint64_t *held_back)
 {
 	if (now->mono_ms < l->next_ms) {

@@ -34,6 +34,10 @@ struct log {
 
 void log_printf(struct log *log, int level, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
+/* The first line of some bytes, as far as LOG_BYTES_MAX, printable: "way bytes". */
+#define LOG_BYTES_MAX 200
+void log_bytes(struct log *log, int level, char way, const uint8_t *data, size_t len);
+
 /* At most one pass per second; counts what it held back. */
 struct log_limit {
 	int64_t next_ms;

@@ -237,17 +237,19 @@ static void stop_accepting(struct net *net)
 	if (mode == STOP_GRACEFUL)
 		net_conns_close_finished(net);
 	else
-		net_conns_close_all(net);
+		net_conns_close_answered(net); /* the others when drained, if not before */
 }
 
 static void reconcile(struct net *net, const struct net_hooks *hooks)
 {
 	struct node_wants wants = node_wants(net->node);
 
-	if (wants.stop_accepting)
+	if (wants.stop_accepting) {
 		stop_accepting(net);
-	else if (wants.client_ports && !net->serving)
+		wants = node_wants(net->node); /* the last client may be gone now */
+	} else if (wants.client_ports && !net->serving) {
 		open_client_ports(net, hooks);
+	}
 	if (net->link)
 		net_link_reconcile(net->link, &wants);
 	if (wants.stopped)

@@ -325,6 +325,20 @@ void net_conns_close_all(struct net *net)
 	}
 }
 
+void net_conns_close_answered(struct net *net)
+{
+	struct net_list *l = net->conns.next;
+
+	while (l != &net->conns) {
+		struct conn *c = NET_LIST_ENTRY(l, struct conn, all);
+		l = l->next;
+		if (session_state(c->session) == SESSION_HOLD)
+			continue;
+		conn_send(c);
+		conn_close(c, reason_shutdown);
+	}
+}
+
 /* Whether a request of it lies in the kernel. */
 static bool conn_has_input(const struct conn *c)
 {

@@ -212,6 +212,7 @@ void net_conns_resume(struct net *net, size_t count); /* the first of those that
 size_t net_conns_yielded(const struct net *net);
 void net_conns_unhold(struct net *net); /* those that the node has something for */
 void net_conns_close_all(struct net *net);
+void net_conns_close_answered(struct net *net); /* all but who waits for the peer */
 void net_conns_close_finished(struct net *net); /* a graceful stop */
 void net_conns_close_idle(evutil_socket_t fd, short what, void *arg);
 size_t net_conns_bytes(const struct net *net); /* memory */

@@ -243,7 +243,7 @@ struct node *node_new(const struct settings *settings, const struct node_env *en
 		goto fail;
 	}
 	wire_engine(n, env, log, entropy);
-	n->shared = session_shared_new();
+	n->shared = session_shared_new(settings->memory_bytes_max);
 	if (!n->shared || !open_repl(n, log, entropy))
 		goto fail;
 	*error = NULL;

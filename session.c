@@ -37,158 +37,25 @@
 #include "proto.h"
 #include "proto_bin.h"
 #include "proto_login.h"
-#include "proto_text.h"
-#include "session.h"
-#include "session_auth.h"
+#include "session_internal.h"
 
 _Static_assert(SESSION_COPY_BYTES_MAX == OUTPUT_COPY_BYTES_MAX, "one limit, two layers");
 _Static_assert(SESSION_LINE_BYTES_MAX == PROTO_TEXT_LINE_BYTES_MAX, "one limit, two layers");
 _Static_assert(SESSION_OUTPUT_BYTES_MAX == COMMAND_OUTPUT_BYTES_MAX, "one limit, two layers");
 
-/* Commands parsed before the first of them runs. */
-#define COMMANDS_AHEAD 16
-/* A list of keys that has not ended yet may grow to this. */
-#define INPUT_BYTES_MAX ((size_t)16 << 20)
 /* A body with at least this much missing is received straight into its item;
  * less comes with whatever follows it, through the shared buffer. */
 #define BODY_DIRECT_BYTES_MIN 4096
 #define BODY_IOV_MAX 8
 #define BODY_END "\r\n"
-#define BODY_END_LEN 2
-/* Of a line that is logged (-vv). */
-#define SESSION_LOG_BYTES_MAX 200
-/* The shared output when nothing unusual happens, and when it is given back. */
-#define SHARED_BYTES ((size_t)512 * 1024)
-#define SHARED_BYTES_KEPT_MAX ((size_t)1024 * 1024)
 
-struct parsed {
-	struct command cmd;
-	struct parse_result result;
-};
-
-struct session_shared {
-	struct output out;
-	struct session *owner; /* [S4] */
-	struct parsed batch[COMMANDS_AHEAD];
-};
-
-/* Why input waits although it may be complete. */
-enum pause {
-	PAUSE_NONE,
-	PAUSE_FULL, /* [S2] */
-	PAUSE_TURN  /* [S3] */
-};
-
-struct upload {
-	struct command cmd;
-	size_t got;  /* of value and end */
-	size_t room; /* so much of the value there is memory for; the rest comes in parts */
-	uint8_t end[BODY_END_LEN];
-	bool active;
-};
-
-/* The error is said of upload.cmd, whose spans are not to be used: nothing is
- * received and thrown away at once. */
-struct swallow {
-	size_t left;
-	enum reply_status error; /* said when nothing is left */
-	bool close;              /* and then the conversation ends */
-};
-
-/* What the other side speaks; decided by its first byte, and by -B. */
-enum spoken {
-	SPOKEN_UNKNOWN,
-	SPOKEN_TEXT,
-	SPOKEN_BINARY
-};
-
-struct session {
-	struct engine *engine;
-	struct session_shared *shared;
-	struct buf in;          /* not a whole command yet, or waiting its turn */
-	struct proto_text text; /* about the front of `in` */
-	size_t resume_at;
-	uint64_t cursor; /* or where in a list the command at the front of `in` stands */
-	struct upload upload;
-	struct swallow swallow;
-	struct output out; /* what could not be sent at once */
-	struct hold hold;  /* output waits for the peer [S6] */
-	uint64_t silent_upto; /* what no reply has waited for yet */
-	bool fenced;          /* a NOOP was answered */
-	struct watcher *watcher; /* NULL unless it watches: then its lines are the output */
-	int64_t id;
-	enum pause pause;
-	enum spoken spoken;
-	struct session_auth auth;
-	bool closing;
-	bool failed;  /* and that is why it is closing */
-	bool running; /* inside session_input() or the like */
-};
-
-/* ---- shared output ---------------------------------------------------------- */
-
-struct session_shared *session_shared_new(void)
-{
-	struct session_shared *shared = calloc(1, sizeof(*shared));
-
-	if (!shared)
-		return NULL;
-	output_init(&shared->out, NULL);
-	if (!output_grow(&shared->out, SHARED_BYTES)) {
-		session_shared_free(shared);
-		return NULL;
-	}
-	return shared;
-}
-
-void session_shared_free(struct session_shared *shared)
-{
-	if (!shared)
-		return;
-	assert(!shared->owner);
-	output_release(&shared->out);
-	free(shared);
-}
+/* ---- waiting ---------------------------------------------------------------- */
 
 static void claim_shared(struct session *s)
 {
 	assert(s->shared->owner == s || s->shared->out.waiting == 0); /* [S4] */
 	s->shared->owner = s;
 	s->engine->conn_id = s->id;
-}
-
-static void leave_shared(struct session *s)
-{
-	struct session_shared *shared = s->shared;
-
-	if (shared->owner != s)
-		return;
-	shared->owner = NULL;
-	if (shared->out.bytes.capacity > SHARED_BYTES_KEPT_MAX)
-		output_release(&shared->out);
-	else
-		output_clear(&shared->out);
-}
-
-size_t session_shared_bytes(const struct session_shared *shared)
-{
-	return shared->out.touched + sizeof(*shared);
-}
-
-static size_t output_waiting(const struct session *s)
-{
-	return s->out.waiting + (s->shared->owner == s ? s->shared->out.waiting : 0);
-}
-
-/* Lines of the watcher that were not sent. */
-static size_t lines_waiting(const struct session *s)
-{
-	return s->watcher ? buf_len(&s->watcher->lines) : 0;
-}
-
-static void fail(struct session *s)
-{
-	s->closing = s->failed = true;
 }
 
 /* What ran since the clock stood at `before` may have to be acknowledged by the
@@ -206,7 +73,7 @@ static void hold_changes(struct session *s, uint64_t before)
 	else if (!s->fenced)
 		return;
 	s->fenced = false;
-	if (output_waiting(s) == 0)
+	if (session_output_waiting(s) == 0)
 		return;
 	if (s->silent_upto > e->holds->acked)
 		hold_begin(e->holds, &s->hold, e->hlc->last, e->now);
@@ -225,26 +92,13 @@ static struct reply reply_to(struct session *s, const struct command *cmd)
 	return reply;
 }
 
-/* -vv: the first line of what came in or goes out, printable. */
-static void log_line(const struct session *s, char way, const uint8_t *data, size_t len)
-{
-	char text[SESSION_LOG_BYTES_MAX];
-	size_t n = 0;
-
-	for (; n < len && n < sizeof(text) && data[n] != '\r' && data[n] != '\n'; n++)
-		text[n] = data[n] >= ' ' && data[n] <= '~' ? (char)data[n] : '?';
-	log_printf(s->engine->log, LOG_DEBUG, "%c %.*s", way, (int)n, text);
-}
-
 /* A packet by its opcode, and never what a login says. */
 static void log_command(const struct session *s, const struct parsed *parsed, const uint8_t *line)
 {
-	if (parsed->result.status == PARSE_FATAL)
-		return; /* of no protocol */
-	if (s->spoken == SPOKEN_BINARY)
+	if (s->spoken == SPOKEN_BINARY && parsed->result.status != PARSE_FATAL)
 		log_printf(s->engine->log, LOG_DEBUG, "< binary 0x%02x", parsed->cmd.opcode);
-	else
-		log_line(s, '<', line, parsed->result.consumed);
+	else if (parsed->result.status != PARSE_FATAL) /* of no protocol */
+		log_bytes(s->engine->log, LOG_DEBUG, '<', line, parsed->result.consumed);
 }
 
 static bool is_logged(const struct session *s)
@@ -257,7 +111,7 @@ static void log_answer(const struct session *s, const uint8_t *bytes, size_t len
 	if (s->spoken == SPOKEN_BINARY)
 		log_printf(s->engine->log, LOG_DEBUG, "> binary, %zu bytes", len);
 	else
-		log_line(s, '>', bytes, len);
+		log_bytes(s->engine->log, LOG_DEBUG, '>', bytes, len);
 }
 
 static void answer(struct session *s, struct reply *reply)
@@ -266,7 +120,7 @@ static void answer(struct session *s, struct reply *reply)
 	size_t before = buf_len(bytes);
 
 	if (!reply->command->format->status(reply))
-		fail(s);
+		session_fail(s);
 	if (reply->close)
 		s->closing = true;
 	if (reply->watcher)
@@ -322,13 +176,33 @@ static size_t upload_missing(const struct upload *u)
 	return body_len(&u->cmd) - u->got;
 }
 
+/* It has come to a halt. Its connection closes when something is heard of it. */
+static void drop_upload(struct limits_entry *e)
+{
+	struct session *s = (struct session *)(void *)((char *)e - offsetof(struct session, limited));
+
+	command_body_drop(s->engine, &s->upload.cmd);
+	session_end_upload(s);
+	session_fail(s);
+	s->engine->stats->uploads_dropped++;
+}
+
+/* An upload that goes on in a later turn is one of those that are limited. */
+static void note_upload(struct session *s)
+{
+	if (likely(!s->upload.active))
+		return;
+	int64_t now_ms = s->engine->now->mono_ms;
+	limits_upload_at(&s->shared->limits, &s->limited, s->upload.room, s->upload.got, now_ms);
+}
+
 static void finish_upload(struct session *s)
 {
 	struct upload *u = &s->upload;
 	struct reply reply = reply_to(s, &u->cmd);
 
 	assert(u->active && upload_missing(u) == 0);
-	u->active = false;
+	session_end_upload(s);
 	if (u->cmd.body_bare || memcmp(u->end, BODY_END, BODY_END_LEN) == 0)
 		command_dispatch(s->engine, &u->cmd, &reply);
 	else
@@ -347,7 +221,7 @@ static bool make_room(struct session *s)
 		u->room = items_reserved_len(s->engine->items, u->cmd.item);
 		return true;
 	}
-	u->active = false;
+	session_end_upload(s);
 	s->swallow = (struct swallow){.left = upload_missing(u), .error = reply.status};
 	return false;
 }
@@ -400,6 +274,7 @@ static void begin_upload(struct session *s, struct parsed *parsed)
 	struct reply reply = reply_to(s, cmd);
 
 	assert(!s->upload.active);
+	limits_make_room(&s->shared->limits, drop_upload, s->engine->now->mono_ms);
 	if (!command_body_begin(s->engine, cmd, &reply)) {
 		struct swallow rest = {.left = body_len(cmd), .error = reply.status};
 		swallow_then_answer(s, &rest, cmd);
@@ -520,7 +395,7 @@ static bool run_command(struct session *s, const struct command *cmd, const uint
 		assert(reply.cursor > 0 || reply.rest.at > line);
 		s->cursor = reply.cursor;
 		s->resume_at = s->cursor ? 0 : (size_t)(reply.rest.at - line);
-		s->pause = output_waiting(s) > SESSION_OUTPUT_BYTES_MAX ? PAUSE_FULL : PAUSE_TURN;
+		s->pause = session_output_waiting(s) > SESSION_OUTPUT_BYTES_MAX ? PAUSE_FULL : PAUSE_TURN;
 		return false;
 	}
 	answer(s, &reply);
@@ -584,7 +459,7 @@ static bool run_parsed(struct session *s, struct parsed *parsed, const uint8_t *
 		run_auth(s, &parsed->cmd);
 		return true;
 	case PARSE_FATAL:
-		fail(s);
+		session_fail(s);
 		return true;
 	case PARSE_MORE:
 		break; /* never in a batch */
@@ -598,7 +473,7 @@ static bool may_run(struct session *s, int budget)
 {
 	if (s->closing)
 		return false;
-	if (output_waiting(s) > SESSION_OUTPUT_BYTES_MAX) {
+	if (session_output_waiting(s) > SESSION_OUTPUT_BYTES_MAX) {
 		s->pause = PAUSE_FULL;
 		return false;
 	}
@@ -656,11 +531,26 @@ static size_t process(struct session *s, const uint8_t *in, size_t len)
 		done += n;
 	}
 	s->running = false;
+	note_upload(s);
 	hold_changes(s, clock);
 	return s->closing || s->watcher ? len : done;
 }
 
 /* ---- input ------------------------------------------------------------------ */
+
+static void keep_input(struct session *s, const uint8_t *data, size_t len)
+{
+	struct session_limits *limits = &s->shared->limits;
+
+	if (!limits_allow_input(limits, buf_len(&s->in), len)) {
+		s->engine->stats->input_dropped++;
+		session_fail(s);
+		return;
+	}
+	if (!buf_append(&s->in, data, len))
+		session_fail(s);
+	limits_set_input(limits, &s->limited, s->in.capacity);
+}
 
 static void process_own(struct session *s)
 {
@@ -671,6 +561,7 @@ static void process_own(struct session *s)
 	else
 		s->pause = PAUSE_NONE;
 	buf_trim(&s->in);
+	limits_set_input(&s->shared->limits, &s->limited, s->in.capacity);
 	assert(!s->upload.active || s->closing || buf_len(&s->in) == 0); /* [S5] */
 }
 
@@ -682,20 +573,18 @@ void session_input(struct session *s, const uint8_t *data, size_t len)
 		return;
 	if (hold_is_waiting(&s->hold)) { /* of a body that came in the same receive */
 		s->pause = PAUSE_TURN;
-		if (!buf_append(&s->in, data, len))
-			fail(s);
+		keep_input(s, data, len);
 		return;
 	}
 	if (buf_len(&s->in) > 0) {
-		if (!buf_append(&s->in, data, len))
-			fail(s);
-		else if (s->pause == PAUSE_NONE)
+		keep_input(s, data, len);
+		if (!s->closing && s->pause == PAUSE_NONE)
 			process_own(s);
 		return;
 	}
 	size_t done = process(s, data, len);
-	if (done < len && !buf_append(&s->in, data + done, len - done))
-		fail(s);
+	if (done < len)
+		keep_input(s, data + done, len - done);
 }
 
 void session_resume(struct session *s)
@@ -736,162 +625,6 @@ void session_body_received(struct session *s, size_t len)
 	else if (u->got == u->room && u->room < u->cmd.value_len)
 		make_room(s);
 	s->running = false;
+	note_upload(s);
 	hold_changes(s, clock);
-}
-
-/* ---- output ----------------------------------------------------------------- */
-
-int session_output(struct session *s, struct iovec *iov, int iov_max)
-{
-	if (hold_is_waiting(&s->hold))
-		return 0;
-	int count = s->out.waiting > 0 ? output_iov(&s->out, iov, iov_max) : 0;
-	if (s->shared->owner == s && count < iov_max)
-		count += output_iov(&s->shared->out, iov + count, iov_max - count);
-	if (unlikely(lines_waiting(s) > 0) && count < iov_max)
-		iov[count++] = (struct iovec){buf_head(&s->watcher->lines), lines_waiting(s)};
-	return count;
-}
-
-size_t session_output_len(const struct session *s)
-{
-	return output_waiting(s) + lines_waiting(s);
-}
-
-bool session_sent(struct session *s, size_t len)
-{
-	size_t replies = output_waiting(s), all = replies + lines_waiting(s);
-	size_t own = len < s->out.waiting ? len : s->out.waiting;
-	bool left = len < all;
-
-	assert(len <= all);
-	s->engine->stats->bytes_written += len;
-	if (unlikely(len > replies)) {
-		watch_sent(s->engine->watch, s->watcher, len - replies);
-		left = lines_waiting(s) > 0; /* a line about skipped ones may be new */
-		len = replies;
-	}
-	if (own > 0) {
-		output_sent(&s->out, own);
-		if (s->out.waiting == 0)
-			output_release(&s->out);
-	}
-	if (len > own)
-		output_sent(&s->shared->out, len - own);
-	return left;
-}
-
-bool session_settle(struct session *s)
-{
-	bool moved = true;
-
-	if (s->shared->owner != s)
-		return true;
-	if (s->shared->out.waiting > 0)
-		moved = output_move(&s->out, &s->shared->out);
-	leave_shared(s);
-	if (!moved)
-		fail(s);
-	return moved;
-}
-
-/* ---- life and state --------------------------------------------------------- */
-
-struct session *session_new(struct engine *engine, struct session_shared *shared)
-{
-	struct session *s = calloc(1, sizeof(*s));
-
-	if (!s)
-		return NULL;
-	s->engine = engine;
-	s->shared = shared;
-	shared->out.items = engine->items;
-	buf_init(&s->in, INPUT_BYTES_MAX);
-	output_init(&s->out, engine->items);
-	session_auth_init(&s->auth, engine);
-	return s;
-}
-
-void session_free(struct session *s)
-{
-	if (!s)
-		return;
-	assert(!s->running);
-	if (s->upload.active)
-		command_body_drop(s->engine, &s->upload.cmd);
-	if (s->engine->holds)
-		hold_cancel(s->engine->holds, &s->hold);
-	if (s->watcher)
-		command_watch_end(s->engine, s->watcher);
-	leave_shared(s);
-	session_auth_release(&s->auth, s->engine);
-	output_release(&s->out);
-	buf_release(&s->in);
-	free(s);
-}
-
-void session_set_id(struct session *s, int64_t id)
-{
-	s->id = id;
-}
-
-bool session_has_failed(const struct session *s)
-{
-	return s->failed;
-}
-
-enum session_state session_state(const struct session *s)
-{
-	size_t waiting = output_waiting(s);
-
-	if (hold_is_waiting(&s->hold))
-		return SESSION_HOLD;
-	if (s->closing)
-		return SESSION_CLOSE;
-	if (s->watcher)
-		return SESSION_WATCH;
-	if (waiting > SESSION_OUTPUT_BYTES_MAX || (s->pause == PAUSE_FULL && waiting > 0))
-		return SESSION_FLUSH;
-	return s->pause == PAUSE_NONE ? SESSION_READ : SESSION_YIELD;
-}
-
-bool session_has_input(const struct session *s)
-{
-	return s->upload.active || s->swallow.left > 0 || buf_len(&s->in) > 0;
-}
-
-bool session_is_idle(const struct session *s)
-{
-	return !session_has_input(s) && output_waiting(s) == 0 && lines_waiting(s) == 0 && s->pause == PAUSE_NONE;
-}
-
-enum hold_result session_hold_result(const struct session *s)
-{
-	return s->hold.result;
-}
-
-const char *session_state_name(const struct session *s)
-{
-	if (s->running)
-		return "conn_parse_cmd";
-	if (hold_is_waiting(&s->hold))
-		return "conn_waiting";
-	if (s->closing)
-		return "conn_closing";
-	if (s->watcher)
-		return "conn_watch";
-	if (s->upload.active)
-		return "conn_nread";
-	if (s->swallow.left > 0)
-		return "conn_swallow";
-	if (output_waiting(s) > 0)
-		return "conn_mwrite";
-	return buf_len(&s->in) > 0 ? "conn_read" : "conn_new_cmd";
-}
-
-size_t session_memory_bytes(const struct session *s)
-{
-	size_t lines = s->watcher ? sizeof(*s->watcher) + s->watcher->lines.capacity : 0;
-
-	return sizeof(*s) + s->in.capacity + output_memory_bytes(&s->out) + lines;
 }

@@ -53,9 +53,9 @@
 
 struct session;
 
-/* Memory that all sessions of a node share: the output buffer. One per node. */
+/* What all sessions of a node share: the output buffer, limits. One per node. */
 struct session_shared;
-struct session_shared *session_shared_new(void);
+struct session_shared *session_shared_new(size_t memory_bytes_max); /* of the items */
 void session_shared_free(struct session_shared *shared);
 /* What of it is resident. */
 size_t session_shared_bytes(const struct session_shared *shared);

@@ -51,6 +51,8 @@
 	X(time_in_listen_disabled_us)                                                       \
 	X(conn_yields)                                                                      \
 	X(response_oom)                                                                     \
+	X(input_dropped)   /* connections closed: too much input of all was not complete */  \
+	X(uploads_dropped) /* and: their upload had come to a halt */                       \
 	X(udp_datagrams)  /* received */                                                    \
 	X(udp_malformed)  /* of these, no request, or not wholly one */                     \
 	X(udp_limited)    /* the source had used up its rate */                             \

@@ -67,7 +67,7 @@ void fixture_open(struct fixture *f)
 	hlc_init(&f->hlc, !f->settings.replicated, 17);
 	f->items = items_new(&config, &f->now, &f->hlc);
 	MUST(f->items != NULL);
-	f->shared = session_shared_new();
+	f->shared = session_shared_new(f->settings.memory_bytes_max);
 	MUST(f->shared != NULL);
 	f->stats.accepting_conns = true;
 	f->store = (struct store){.items = f->items, .now = &f->now, .cas = f->settings.cas};

@@ -25,7 +25,7 @@ my @numbers = qw(
 	bytes_read bytes_written limit_maxbytes accepting_conns listen_disabled_num time_in_listen_disabled_us
 	threads conn_yields hash_power_level hash_bytes hash_is_expanding slabs_moved
 	bytes curr_items total_items slab_global_page_pool expired_unfetched evicted_unfetched evictions reclaimed
-	crawler_reclaimed crawler_items_checked
+	crawler_reclaimed crawler_items_checked input_dropped uploads_dropped
 );
 my $s = $c->stats;
 all_ok([grep { !defined $s->{$_} } @numbers, qw(version libevent rusage_user rusage_system)], 'every general field is there');

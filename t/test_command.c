@@ -244,7 +244,7 @@ START_TEST(the_general_list)
 	        "log_watcher_skipped", "log_watcher_sent", "log_watchers", "bytes", "curr_items",
 	        "total_items", "slab_global_page_pool", "expired_unfetched", "evicted_unfetched", "evicted_active",
 	        "evictions", "reclaimed", "crawler_reclaimed", "crawler_items_checked",
-	        "replication",
+	        "input_dropped", "uploads_dropped", "replication",
 	};
 	char expected[64];
 

@@ -31,7 +31,7 @@
 /* What may exceed repl_buffer: control frames, and in a walk the states of one
  * bucket of the index, large values by reference. */
 #define OUTPUT_SLACK_BYTES 1024
-#define BUCKET_STATES 30
+#define BUCKET_STATES 13
 #define CONTROL_FRAMES_MAX 2
 #define COUNTED_BYTES_MAX 65536
 

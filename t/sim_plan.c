@@ -111,7 +111,7 @@ static void choose_link(struct gen *g, struct sim_config *c, int profile)
 
 	c->chunk_max = chunks[below(g, ARRAY_LEN(chunks))];
 	c->delay_us_max = delays[below(g, ARRAY_LEN(delays))];
-	c->connect_us_max = chance(g, 30) ? (uint32_t)below(g, 400000) : 0;
+	c->connect_us_max = chance(g, profile == 6 ? 70 : 30) ? (uint32_t)below(g, 400000) : 0;
 	c->turn_us_max = chance(g, 50) ? 0 : (uint32_t)below(g, 300);
 	c->pipe_bytes = pipes[below(g, ARRAY_LEN(pipes))];
 	c->exact = chance(g, 50);
@@ -150,7 +150,7 @@ static void choose_config(struct gen *g, struct sim_config *c, int profile)
 
 	c->seed = prng_next(&g->random);
 	c->keys = keys[below(g, ARRAY_LEN(keys))];
-	int who = (int)below(g, 4);
+	int who = profile == 6 && chance(g, 60) ? 2 : (int)below(g, 4);
 	c->dial[0] = who == 0 || who == 2;
 	c->dial[1] = !c->dial[0] || who == 2;
 	c->dial[2] = true;

@@ -47,7 +47,7 @@
 	X(DELETE, "delete") X(INCR, "incr") X(DECR, "decr") X(TOUCH, "touch") X(GAT, "gat") \
 	X(GATS, "gats") X(GET, "get") X(GETS, "gets") X(FLUSH, "flush_all")                 \
 	X(FLUSHLATER, "flush_all-later") X(SETHUGE, "set-too-large") X(FILL, "fill")        \
-	X(PIPELINE, "pipeline") X(TOUCHES, "touch-often") X(PURGE, "purge")                 \
+	X(PIPELINE, "pipeline") X(TOUCHES, "touch-often") X(PURGE, "purge") X(STALE, "md-invalidate") \
 	X(WAIT, "wait") X(STEP, "clock-step") X(DRIFT, "clock-drift") X(DROP, "DROP")       \
 	X(RESET, "RESET") X(STALL, "stall") X(UNSTALL, "unstall") X(CUT, "PARTITION")       \
 	X(HEAL, "heal") X(CRASH, "CRASH") X(TERM, "TERM") X(NOMEM, "alloc-failure")         \
@@ -60,7 +60,7 @@ enum op_type {
 #undef X
 	OP_COUNT
 };
-#define OP_LAST_CLIENT OP_PURGE
+#define OP_LAST_CLIENT OP_STALE
 
 enum op_flags {
 	OPF_NOREPLY = 1 << 0,
@@ -119,7 +119,7 @@ const char *op_name(int type);
 	X(evict_in_walk) X(expire_reclaim) X(expire_unacked) X(expire_touched) X(alloc_failed)                 \
 	X(connect_refused) X(connect_timeout) X(links_opened) X(both_connected)              \
 	X(drop_inflight) X(drop_idle) X(drop_both_lose) X(halfopen_replaced) X(reset)        \
-	X(drop_young) X(same_origin) X(twin) X(tie) \
+	X(drop_young) X(same_origin) X(twin) X(tie) X(invalidated) X(stale_compared) \
 	X(crash) X(crash_in_walk) X(crash_with_unacked) X(term) X(term_drained) X(term_checked)              \
 	X(reconnect_same) X(reconnect_newid) X(third_daemon) X(third_refused)                \
 	X(apart_both_written) X(clock_back) X(pipe_full) X(read_held)                        \

@@ -838,6 +838,10 @@ static void compare_shown(struct sim *s, struct host *h, struct host *m, int k, 
 		         other.exptime, 'A' + m->id);
 	else if (check_value_hash(h, i) != check_value_hash(m, o))
 		sim_fail(s, "P1", "quiet: k%d v=%" PRIu64 " has two values", k, order.version);
+	if ((i->bits ^ o->bits) & ITEM_SHIPPED_BITS)
+		sim_fail(s, "P1", "quiet: k%d v=%" PRIu64 " is stale on one side only", k, order.version);
+	if (i->bits & ITEM_STALE)
+		sim_cover(s, COV_stale_compared);
 }
 
 static void check_quiet_host(struct sim *s, struct host *h, struct host *m)

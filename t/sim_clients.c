@@ -111,6 +111,7 @@ static void look(struct host *h, int key, struct shown *out)
 		return;
 	out->visible = true;
 	out->order = item_order(i);
+	out->stale = i->bits & ITEM_STALE;
 	out->flags = item_flags(i);
 	out->len = item_value_len(i);
 	out->value = malloc(out->len + 1);
@@ -216,6 +217,7 @@ static void make_other(struct host *h, struct command_text *c, const char *key, 
 		break;
 	case OP_FLUSH: n = snprintf(out, size, "flush_all%s\r\n", tail); break;
 	case OP_FLUSHLATER: n = snprintf(out, size, "flush_all %d%s\r\n", op->a, tail); break;
+	case OP_STALE: n = snprintf(out, size, "md %s I\r\n", key); break;
 	case OP_DELETE: n = snprintf(out, size, "delete %s%s\r\n", key, tail); break;
 	default: n = snprintf(out, size, "%s %s\r\n", name, key); break;
 	}
@@ -231,7 +233,7 @@ static void make_command(struct host *h, const struct op *op, bool judged, struc
 
 	memset(c, 0, sizeof(*c));
 	c->op = op;
-	c->noreply = (op->flags & OPF_NOREPLY) && !reads;
+	c->noreply = (op->flags & OPF_NOREPLY) && !reads && op->type != OP_STALE;
 	c->judged.op_type = op->type;
 	c->judged.relaxed = h->may_fail || h->settings.memory_bytes_max < TIGHT_MEMORY_BYTES ||
 	                    h->settings.item_bytes_max < h->sim->plan.config.value_len_max * 2;
@@ -454,6 +456,7 @@ static void cover_judged(struct sim *s, const struct judged *j)
 	case REPLY_NUMBER: sim_cover(s, COV_incr); break;
 	case REPLY_HIT: sim_cover(s, COV_get_hit); break;
 	case REPLY_MISS: sim_cover(s, COV_get_miss); break;
+	case REPLY_META_DONE: sim_cover(s, COV_invalidated); break;
 	case REPLY_DELETED: sim_cover(s, COV_del_found); break;
 	case REPLY_NOT_FOUND: sim_cover(s, COV_del_notfound); break;
 	case REPLY_OK: sim_cover(s, j->op_type == OP_FLUSH ? COV_flush_now : COV_flush_delayed); break;

@@ -203,6 +203,7 @@ static void choose_client_weights(struct gen *g)
 	maybe(g, OP_SETHUGE, 30, 4);
 	maybe(g, OP_PIPELINE, 50, 6);
 	maybe(g, OP_PURGE, 20, 3);
+	maybe(g, OP_STALE, 25, 4);
 	g->expiring = chance(g, 45);
 	if (g->expiring)
 		w[OP_SETEXP] = 10;

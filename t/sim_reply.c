@@ -26,7 +26,8 @@ static const struct {
 } lines[] = {
         {"STORED", REPLY_STORED},       {"NOT_STORED", REPLY_NOT_STORED}, {"EXISTS", REPLY_EXISTS},
         {"NOT_FOUND", REPLY_NOT_FOUND}, {"DELETED", REPLY_DELETED},       {"TOUCHED", REPLY_TOUCHED},
-        {"OK", REPLY_OK},               {"END", REPLY_MISS},
+        {"OK", REPLY_OK},               {"END", REPLY_MISS},              {"HD", REPLY_META_DONE},
+        {"NF", REPLY_META_NONE},
 };
 
 /* "VALUE key flags bytes [cas]": false when malformed. */
@@ -112,6 +113,7 @@ bool reply_allowed(int op_type, enum reply_kind kind)
 	        [OP_GATS] = KIND(HIT) | KIND(MISS),
 	        [OP_GET] = KIND(HIT) | KIND(MISS),
 	        [OP_GETS] = KIND(HIT) | KIND(MISS),
+	        [OP_STALE] = KIND(META_DONE) | KIND(META_NONE),
 	        [OP_FLUSH] = KIND(OK),
 	        [OP_FLUSHLATER] = KIND(OK),
 	};
@@ -277,6 +279,19 @@ static const char *judge_touch(const struct judged *j, enum reply_kind yes, enum
 	return NULL;
 }
 
+static const char *judge_stale(const struct judged *j)
+{
+	const struct shown *b = &j->before, *a = &j->after;
+
+	if (j->reply != (b->visible ? REPLY_META_DONE : REPLY_META_NONE))
+		return "wrong reply to md I";
+	if (!b->visible)
+		return a->visible ? "nothing was invalidated, but something is shown" : NULL;
+	if (!a->visible || !same_bytes(a, b->value, b->len))
+		return "invalidated, and another value is shown";
+	return a->stale && a->order.version > b->order.version ? NULL : "invalidated, and not stale";
+}
+
 static const char *judge_hit(const struct judged *j)
 {
 	if (!same_bytes(&j->before, j->hit_value, j->hit_len) || j->hit_flags != j->before.flags)
@@ -310,6 +325,7 @@ const char *reply_judge(const struct judged *j)
 	case OP_PREPEND: return judge_concat(j, false);
 	case OP_CAS: return judge_cas(j);
 	case OP_DELETE: return judge_delete(j);
+	case OP_STALE: return judge_stale(j);
 	case OP_INCR: return judge_arithmetic(j, true);
 	case OP_DECR: return judge_arithmetic(j, false);
 	case OP_TOUCH: return judge_touch(j, REPLY_TOUCHED, REPLY_NOT_FOUND);

@@ -20,6 +20,8 @@ enum reply_kind {
 	REPLY_NUMBER,
 	REPLY_HIT,  /* one VALUE and END */
 	REPLY_MISS, /* END */
+	REPLY_META_DONE, /* HD */
+	REPLY_META_NONE, /* NF */
 	REPLY_SERVER_ERROR,
 	REPLY_CLIENT_ERROR
 };
@@ -43,7 +45,7 @@ bool reply_allowed(int op_type, enum reply_kind kind);
 
 /* What a node shows of a key. */
 struct shown {
-	bool visible;
+	bool visible, stale;
 	struct state_order order;
 	uint32_t flags;
 	uint8_t *value; /* a copy */

@@ -63,6 +63,12 @@ static void no_conns(void *ctx, void (*fn)(void *, const struct conn_info *), vo
 	(void)fn_ctx;
 }
 
+static void no_memory(void *ctx, struct memory_info *out)
+{
+	(void)ctx;
+	memset(out, 0, sizeof(*out));
+}
+
 static void print_line(void *ctx, const char *line)
 {
 	(void)ctx;
@@ -191,7 +197,7 @@ static void start_node(struct bench *b)
 	settings_init(&b->settings);
 	b->settings.memory_bytes_max = MEMORY_BYTES;
 	b->settings.requests_per_event = 1000000;
-	b->env = (struct node_env){no_info, no_conns, NULL};
+	b->env = (struct node_env){.process_info = no_info, .each_conn = no_conns, .memory = no_memory};
 	b->log.sink = print_line;
 	b->now = (struct now){.mono_ms = 1000, .wall_ms = (int64_t)time(NULL) * 1000};
 	b->node = node_new(&b->settings, &b->env, &b->log, &b->now, entropy, &error);

@@ -242,10 +242,9 @@ def allowed_connections():
 
 
 def accounted(server):
-    """The total that the server itself says it uses, by `stats memory`; None if
-    it does not know that."""
+    """What the parts of `stats memory` add up to; None if the server has no such."""
     stats = server.ask_stats(" memory")
-    return int(stats["total"]) if "total" in stats else None
+    return int(stats["sum"]) if "sum" in stats else None
 
 
 def case_memory(run):

@@ -140,6 +140,12 @@ static void answer_error(struct session *s, enum reply_status error, const struc
 
 /* ---- swallowing ------------------------------------------------------------- */
 
+static void finish_swallow(struct session *s)
+{
+	answer_error(s, s->swallow.error, &s->upload->cmd, s->swallow.close);
+	session_forget_upload(s);
+}
+
 static size_t swallow_some(struct session *s, size_t len)
 {
 	struct swallow *w = &s->swallow;
@@ -147,17 +153,19 @@ static size_t swallow_some(struct session *s, size_t len)
 
 	w->left -= n;
 	if (w->left == 0)
-		answer_error(s, w->error, &s->upload.cmd, w->close);
+		finish_swallow(s);
 	return n;
 }
 
 /* Answer an error once the bytes that belong to the command are gone. */
 static void swallow_then_answer(struct session *s, const struct swallow *w, const struct command *cmd)
 {
-	assert(s->swallow.left == 0 && !s->upload.active);
+	assert(s->swallow.left == 0 && !s->upload);
 	if (w->left > 0) {
 		s->swallow = *w;
-		command_keep(&s->upload.cmd, cmd);
+		s->upload = &s->shared->upload;
+		s->upload->active = false;
+		command_keep(&s->upload->cmd, cmd);
 	} else {
 		answer_error(s, w->error, cmd, w->close);
 	}
@@ -181,7 +189,7 @@ static void drop_upload(struct limits_entry *e)
 {
 	struct session *s = (struct session *)(void *)((char *)e - offsetof(struct session, limited));
 
-	command_body_drop(s->engine, &s->upload.cmd);
+	command_body_drop(s->engine, &s->upload->cmd);
 	session_end_upload(s);
 	session_fail(s);
 	s->engine->stats->uploads_dropped++;
@@ -190,15 +198,15 @@ static void drop_upload(struct limits_entry *e)
 /* An upload that goes on in a later turn is one of those that are limited. */
 static void note_upload(struct session *s)
 {
-	if (likely(!s->upload.active))
+	if (likely(!session_is_receiving(s)))
 		return;
 	int64_t now_ms = s->engine->now->mono_ms;
-	limits_upload_at(&s->shared->limits, &s->limited, s->upload.room, s->upload.got, now_ms);
+	limits_upload_at(&s->shared->limits, &s->limited, s->upload->room, s->upload->got, now_ms);
 }
 
 static void finish_upload(struct session *s)
 {
-	struct upload *u = &s->upload;
+	struct upload *u = s->upload;
 	struct reply reply = reply_to(s, &u->cmd);
 
 	assert(u->active && upload_missing(u) == 0);
@@ -208,13 +216,14 @@ static void finish_upload(struct session *s)
 	else
 		command_body_abort(s->engine, &u->cmd, &reply);
 	answer(s, &reply);
+	session_forget_upload(s);
 }
 
 /* Memory for the next part of a large value. False: there is none, what is left of it
  * is thrown away. */
 static bool make_room(struct session *s)
 {
-	struct upload *u = &s->upload;
+	struct upload *u = s->upload;
 	struct reply reply = reply_to(s, &u->cmd);
 
 	if (command_body_more(s->engine, &u->cmd, &reply)) {
@@ -229,7 +238,7 @@ static bool make_room(struct session *s)
 /* Copy len bytes of the value into the item being filled; how many could be. */
 static size_t fill_value(struct session *s, const uint8_t *p, size_t len)
 {
-	struct upload *u = &s->upload;
+	struct upload *u = s->upload;
 	size_t before = u->got;
 
 	while (len > 0) {
@@ -251,7 +260,7 @@ static size_t fill_value(struct session *s, const uint8_t *p, size_t len)
 
 static size_t upload_some(struct session *s, const uint8_t *p, size_t len)
 {
-	struct upload *u = &s->upload;
+	struct upload *u = s->upload;
 	size_t value_len = u->cmd.value_len;
 	size_t total = len < upload_missing(u) ? len : upload_missing(u);
 	size_t of_value = u->got < value_len ? value_len - u->got : 0;
@@ -273,18 +282,19 @@ static void begin_upload(struct session *s, struct parsed *parsed)
 	struct command *cmd = &parsed->cmd;
 	struct reply reply = reply_to(s, cmd);
 
-	assert(!s->upload.active);
+	assert(!s->upload);
 	limits_make_room(&s->shared->limits, drop_upload, s->engine->now->mono_ms);
 	if (!command_body_begin(s->engine, cmd, &reply)) {
 		struct swallow rest = {.left = body_len(cmd), .error = reply.status};
 		swallow_then_answer(s, &rest, cmd);
 		return;
 	}
-	command_keep(&s->upload.cmd, cmd);
-	s->upload.got = 0;
-	s->upload.room = items_reserved_len(s->engine->items, cmd->item);
-	s->upload.active = true;
-	if (upload_missing(&s->upload) == 0) /* an empty value that nothing ends */
+	s->upload = &s->shared->upload;
+	command_keep(&s->upload->cmd, cmd);
+	s->upload->got = 0;
+	s->upload->room = items_reserved_len(s->engine->items, cmd->item);
+	s->upload->active = true;
+	if (upload_missing(s->upload) == 0) /* an empty value that nothing ends */
 		finish_upload(s);
 }
 
@@ -522,7 +532,7 @@ static size_t process(struct session *s, const uint8_t *in, size_t len)
 	while (done < len && !s->closing && !s->watcher && s->pause == PAUSE_NONE) {
 		if (s->swallow.left > 0)
 			n = swallow_some(s, len - done);
-		else if (s->upload.active)
+		else if (session_is_receiving(s))
 			n = upload_some(s, in + done, len - done);
 		else
 			n = run_batch(s, in + done, len - done, &budget);
@@ -562,7 +572,7 @@ static void process_own(struct session *s)
 		s->pause = PAUSE_NONE;
 	buf_trim(&s->in);
 	limits_set_input(&s->shared->limits, &s->limited, s->in.capacity);
-	assert(!s->upload.active || s->closing || buf_len(&s->in) == 0); /* [S5] */
+	assert(!session_is_receiving(s) || s->closing || buf_len(&s->in) == 0); /* [S5] */
 }
 
 void session_input(struct session *s, const uint8_t *data, size_t len)
@@ -596,11 +606,11 @@ void session_resume(struct session *s)
 
 int session_body_iov(struct session *s, struct iovec *iov, int iov_max)
 {
-	struct upload *u = &s->upload;
+	struct upload *u = s->upload;
 	size_t covered = 0;
 
 	assert(iov_max > 0);
-	if (!u->active || s->closing || u->got + BODY_DIRECT_BYTES_MIN > u->cmd.value_len)
+	if (!session_is_receiving(s) || s->closing || u->got + BODY_DIRECT_BYTES_MIN > u->cmd.value_len)
 		return 0;
 	int count = items_value_iov(s->engine->items, u->cmd.item, u->got, iov, iov_max);
 	for (int i = 0; i < count; i++)
@@ -612,10 +622,10 @@ int session_body_iov(struct session *s, struct iovec *iov, int iov_max)
 
 void session_body_received(struct session *s, size_t len)
 {
-	struct upload *u = &s->upload;
+	struct upload *u = s->upload;
 	uint64_t clock = s->engine->hlc->last;
 
-	assert(u->active && len <= upload_missing(u) && !hold_is_waiting(&s->hold));
+	assert(session_is_receiving(s) && len <= upload_missing(u) && !hold_is_waiting(&s->hold));
 	claim_shared(s);
 	s->engine->stats->bytes_read += len;
 	u->got += len;

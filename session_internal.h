@@ -5,6 +5,10 @@
  *   session.c        input: commands, bodies, what is answered
  *   session_state.c  output, life, and what is to be known about a conversation
  *
+ * A body that comes whole with its command needs no memory of its own: there is one
+ * struct upload in what is shared. It is kept for the session only if the turn ends
+ * before the body does, so that an idle session does not pay for it.
+ *
  * Layer 4. Covered by: t/test_session.c.
  */
 #ifndef SESSION_INTERNAL_H
@@ -29,13 +33,6 @@ struct parsed {
 	struct parse_result result;
 };
 
-struct session_shared {
-	struct output out;
-	struct session *owner; /* [S4] */
-	struct session_limits limits;
-	struct parsed batch[COMMANDS_AHEAD];
-};
-
 /* Why input waits although it may be complete. */
 enum pause {
 	PAUSE_NONE,
@@ -51,7 +48,15 @@ struct upload {
 	bool active;
 };
 
-/* The error is said of upload.cmd, whose spans are not to be used: nothing is
+struct session_shared {
+	struct output out;
+	struct session *owner; /* [S4] */
+	struct session_limits limits;
+	struct upload upload; /* of the owner, unless it has one of its own */
+	struct parsed batch[COMMANDS_AHEAD];
+};
+
+/* The error is said of upload->cmd, whose spans are not to be used: nothing is
  * received and thrown away at once. */
 struct swallow {
 	size_t left;
@@ -73,7 +78,7 @@ struct session {
 	struct proto_text text; /* about the front of `in` */
 	size_t resume_at;
 	uint64_t cursor; /* or where in a list the command at the front of `in` stands */
-	struct upload upload;
+	struct upload *upload; /* while a body is received, or thrown away; else NULL */
 	struct swallow swallow;
 	struct output out; /* what could not be sent at once */
 	struct hold hold;  /* output waits for the peer [S6] */
@@ -106,10 +111,25 @@ static inline void session_fail(struct session *s)
 	s->closing = s->failed = true;
 }
 
+static inline bool session_is_receiving(const struct session *s)
+{
+	return s->upload && s->upload->active;
+}
+
+/* No more of the value is taken; what is left may have to be thrown away. */
 static inline void session_end_upload(struct session *s)
 {
-	s->upload.active = false;
+	if (s->upload)
+		s->upload->active = false;
 	limits_upload_end(&s->shared->limits, &s->limited);
+}
+
+/* The body is gone, and what was said of it. */
+static inline void session_forget_upload(struct session *s)
+{
+	if (s->upload != &s->shared->upload)
+		free(s->upload);
+	s->upload = NULL;
 }
 
 #endif

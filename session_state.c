@@ -65,6 +65,24 @@ static void leave_shared(struct session *s)
 		output_clear(&shared->out);
 }
 
+/* The turn ends: a body that is not complete goes on with memory of its own. False: there
+ * is none. */
+static bool keep_upload(struct session *s)
+{
+	if (s->upload != &s->shared->upload)
+		return true;
+	struct upload *kept = malloc(sizeof(*kept));
+	if (kept) {
+		*kept = *s->upload;
+		command_keep(&kept->cmd, &s->upload->cmd); /* its key may lie in it */
+	} else if (s->upload->active) {
+		command_body_drop(s->engine, &s->upload->cmd);
+		session_end_upload(s);
+	}
+	s->upload = kept;
+	return kept != NULL;
+}
+
 /* ---- output ----------------------------------------------------------------- */
 
 int session_output(struct session *s, struct iovec *iov, int iov_max)
@@ -115,6 +133,7 @@ bool session_settle(struct session *s)
 		return true;
 	if (s->shared->out.waiting > 0)
 		moved = output_move(&s->out, &s->shared->out);
+	moved = keep_upload(s) && moved;
 	leave_shared(s);
 	if (!moved)
 		session_fail(s);
@@ -143,9 +162,10 @@ void session_free(struct session *s)
 	if (!s)
 		return;
 	assert(!s->running);
-	if (s->upload.active)
-		command_body_drop(s->engine, &s->upload.cmd);
+	if (session_is_receiving(s))
+		command_body_drop(s->engine, &s->upload->cmd);
 	session_end_upload(s);
+	session_forget_upload(s);
 	limits_set_input(&s->shared->limits, &s->limited, 0);
 	if (s->engine->holds)
 		hold_cancel(s->engine->holds, &s->hold);
@@ -185,7 +205,7 @@ enum session_state session_state(const struct session *s)
 
 bool session_has_input(const struct session *s)
 {
-	return s->upload.active || s->swallow.left > 0 || buf_len(&s->in) > 0;
+	return session_is_receiving(s) || s->swallow.left > 0 || buf_len(&s->in) > 0;
 }
 
 bool session_is_idle(const struct session *s)
@@ -208,7 +228,7 @@ const char *session_state_name(const struct session *s)
 		return "conn_closing";
 	if (s->watcher)
 		return "conn_watch";
-	if (s->upload.active)
+	if (session_is_receiving(s))
 		return "conn_nread";
 	if (s->swallow.left > 0)
 		return "conn_swallow";
@@ -220,6 +240,7 @@ const char *session_state_name(const struct session *s)
 size_t session_memory_bytes(const struct session *s)
 {
 	size_t lines = s->watcher ? sizeof(*s->watcher) + s->watcher->lines.capacity : 0;
+	size_t upload = s->upload ? sizeof(*s->upload) : 0;
 
-	return sizeof(*s) + s->in.capacity + output_memory_bytes(&s->out) + lines;
+	return sizeof(*s) + upload + s->in.capacity + output_memory_bytes(&s->out) + lines;
 }

@@ -36,7 +36,7 @@ static void check_run(const struct settings *s)
 		CHECK(s->listen[i].port >= -1 && s->listen[i].port <= 65535, "port %d", s->listen[i].port);
 	}
 	CHECK(s->item_bytes_max >= 1024 && s->item_bytes_max <= (size_t)1 << 30, "-I %zu", s->item_bytes_max);
-	CHECK(s->memory_bytes_max >= (size_t)1 << 20, "-m %zu", s->memory_bytes_max);
+	CHECK(s->memory_bytes_max / 2 >= s->item_bytes_max, "-m %zu", s->memory_bytes_max);
 	CHECK(s->conns_max > 0 && s->requests_per_event > 0 && s->listen_backlog >= 0, "a zero");
 	CHECK(s->growth_factor == 0 || s->growth_factor > 1, "-f %f", s->growth_factor);
 	CHECK(s->idle_timeout_s >= 0 && s->repl_timeout_ms > 0 && s->repl_drain_ms >= 0, "a time");

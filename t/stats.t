@@ -135,6 +135,8 @@ moves("bogus\r\nget\r\n", {}, 'nonsense');
 	wait_ok { $c->stats->{curr_connections} == $before->{curr_connections} } 'curr_connections goes down';
 }
 {
+	# What was flushed or has expired is still counted until it is swept away.
+	wait_ok { $c->stats->{curr_items} == 0 } 'what is dead is gone in the end';
 	my $before = $c->stats;
 	my $value = 'x' x 1000;
 	$c->put(join '', map { "set item$_ 0 0 1000\r\n$value\r\n" } 1 .. 1000);

@@ -412,7 +412,13 @@ void check_refusal(struct sim *s, struct wire *w, int side, const char *reason)
 {
 	const struct host *h = &s->hosts[w->host[side]];
 
+	const char *other = strstr(reason, "paired with ");
+
 	sim_cover(s, COV_third_refused);
+	if (other)
+		other += strlen("paired with ");
+	if (other && *other >= 'a' && *other < 'a' + SIM_HOSTS && *other != 'a' + w->host[1 - side])
+		return; /* it has just become another one's */
 	if (h->peer_incarnation == w->incarnation[1 - side])
 		sim_fail(s, "ROLE", "%c refuses its own peer: %s", 'A' + h->id, reason);
 }

@@ -11,6 +11,7 @@
  *     load_keys      keys and values       load_conn     sockets
  *     load_hist      times                 load_run      the loop
  *     load_report    output                load_server   /proc
+ *     load_udp       datagrams
  *
  * Modes: measure (the default, --preload first if wanted), --fill, --compare.
  */
@@ -23,6 +24,7 @@
 #define NS_PER_S 1e9
 #define PRELOAD_DEPTH 32 /* at least, so that storing all keys takes no time */
 #define COMPARE_WIDTH 32
+#define UDP_VALUE_BYTES_MAX 65000 /* the datagram of a request has its command and key, too */
 
 struct program {
 	struct options options;
@@ -85,19 +87,46 @@ static const struct proto *find_protocol(const char *name)
 	return NULL;
 }
 
+static void refuse_udp(bool wrong, const char *why)
+{
+	if (!wrong)
+		return;
+	fprintf(stderr, "--udp: %s\n", why);
+	exit(2);
+}
+
+static void check_udp(const struct program *p)
+{
+	const struct options *o = &p->options;
+	bool stores = o->fill_misses;
+
+	for (int k = 0; k < OP_KINDS; k++)
+		stores = stores || (op_has_value(k) && workload_uses(&p->workload, k));
+	refuse_udp(o->depth > 1, "one request at a time on a socket: no --depth, but more --conns");
+	refuse_udp(o->width > 1, "memcached answers a get of several keys by several messages, and "
+	                         "does not say how many: no --width");
+	refuse_udp(o->socket_path || o->fill || o->compare, "not with --socket, --fill, --compare");
+	refuse_udp(p->config.proto == &proto_resp, "Redis has none");
+	refuse_udp(!(o->udp_timeout_s >= 0.001 && o->udp_timeout_s <= 3600),
+	           "--udp-timeout is from 0.001 to 3600");
+	refuse_udp(stores && p->workload.items.value_len.max > UDP_VALUE_BYTES_MAX,
+	           "a value of --value-size does not fit a datagram");
+}
+
 static void set_up(struct program *p)
 {
 	const struct options *o = &p->options;
 	struct workload *w = &p->workload;
 
 	p->config = (struct run_config){
-	        .address = {o->host, o->port, o->socket_path},
+	        .address = {.host = o->host, .port = o->port, .socket_path = o->socket_path},
 	        .conns = whole("conns", o->conns, 1, 60000),
 	        .depth = whole("depth", o->depth, 1, 65536),
 	        .width = whole("width", o->width, 1, WIDTH_MAX),
 	        .spin = o->spin,
 	        .poisson = o->poisson,
 	        .server_pid = (pid_t)o->server_pid,
+	        .udp_timeout_ns = (uint64_t)(o->udp_timeout_s * NS_PER_S),
 	};
 	p->config.proto = find_protocol(o->protocol);
 	w->width = p->config.width;
@@ -109,6 +138,8 @@ static void set_up(struct program *p)
 	for (int k = 0; k < OP_KINDS; k++)
 		require(!workload_uses(w, k) || p->config.proto->ops[k], "mix", op_names[k]);
 	set_up_keys(p);
+	if (o->udp_port)
+		check_udp(p);
 	p->checker.values = !o->unchecked;
 	p->checker.order = !o->unchecked && !o->unordered;
 }
@@ -160,12 +191,17 @@ static void measure(struct program *p)
 	struct run_limits warmup = {.duration_ns = (uint64_t)(o->warmup_s * NS_PER_S),
 	                            .rate = o->rate};
 	struct run_limits limits = warmup;
+	struct run_config config = p->config;
 	struct mix_source mix;
 
 	limits.ops = (uint64_t)o->ops;
 	limits.duration_ns = limits.ops ? 0 : (uint64_t)(o->duration_s * NS_PER_S);
 	preload(p);
-	struct run *run = run_new(&p->config);
+	if (o->udp_port) {
+		config.address.port = o->udp_port;
+		config.address.datagrams = true;
+	}
+	struct run *run = run_new(&config);
 	mix_source_init(&mix, &p->workload);
 	if (warmup.duration_ns)
 		phase(p, run, &mix.source, &warmup, &p->result);
@@ -174,6 +210,8 @@ static void measure(struct program *p)
 	mix_source_release(&mix);
 	run_free(run);
 	report_run(o->label, &p->result, p->config.server_pid, o->quiet);
+	if (o->udp_port && !p->result.requests)
+		die("no request was answered by UDP");
 	if (o->must_hit && p->result.hits < p->result.reads)
 		die("%" PRIu64 " keys were not found", p->result.reads - p->result.hits);
 }

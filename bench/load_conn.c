@@ -1,6 +1,7 @@
 /* load_conn.c - one connection: bytes out, bytes in, requests in flight. */
 #include "compat.h"
 #include "load_conn.h"
+#include "load_dist.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +15,7 @@
 #define IN_BYTES_INITIAL 16384
 #define OUT_BYTES_INITIAL 16384
 #define CONNECT_ATTEMPTS 50
+#define UDP_RECEIVE_BUFFER_BYTES (4 << 20) /* a large reply comes at once; if the kernel lets us */
 
 void die(const char *fmt, ...)
 {
@@ -74,12 +76,22 @@ static int connect_once(const struct addrinfo *list)
 	return -1;
 }
 
-/* A server that was just started may need a moment to listen. */
-static int connect_tcp(const struct address *a)
+static void set_socket_options(int fd, bool datagrams)
 {
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-	struct addrinfo *list = NULL;
 	int one = 1;
+	int bytes = UDP_RECEIVE_BUFFER_BYTES;
+
+	if (datagrams)
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+	else
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+}
+
+/* A server that was just started may need a moment to listen. */
+static int connect_port(const struct address *a)
+{
+	struct addrinfo hints = {.ai_socktype = a->datagrams ? SOCK_DGRAM : SOCK_STREAM};
+	struct addrinfo *list = NULL;
 	int fd = -1;
 	int error = getaddrinfo(a->host, a->port, &hints, &list);
 
@@ -93,25 +105,27 @@ static int connect_tcp(const struct address *a)
 	freeaddrinfo(list);
 	if (fd < 0)
 		die("cannot connect to %s:%s: %s", a->host, a->port, strerror(errno));
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	set_socket_options(fd, a->datagrams);
 	return fd;
 }
 
 int address_connect(const struct address *a)
 {
-	return a->socket_path ? connect_unix(a->socket_path) : connect_tcp(a);
+	return a->socket_path ? connect_unix(a->socket_path) : connect_port(a);
 }
 
 void conn_open(struct conn *c, const struct address *a, unsigned depth, unsigned width)
 {
-	assert(depth > 0 && width > 0);
+	assert(depth > 0 && width > 0 && (depth == 1 || !a->datagrams));
 	*c = (struct conn){.depth = depth, .width = width};
 	c->fd = address_connect(a);
 	if (fcntl(c->fd, F_SETFL, fcntl(c->fd, F_GETFL) | O_NONBLOCK) < 0)
 		die("fcntl: %s", strerror(errno));
 	c->ring = calloc(depth, sizeof(*c->ring));
 	c->keys = calloc((size_t)depth * width, sizeof(*c->keys));
-	if (!c->ring || !c->keys)
+	/* Each socket begins elsewhere, so that what is another one's is noticed. */
+	c->udp = a->datagrams ? udp_new((uint16_t)mix64((uint64_t)c->fd)) : NULL;
+	if (!c->ring || !c->keys || (a->datagrams && !c->udp))
 		die("out of memory");
 	bytes_reserve(&c->in, IN_BYTES_INITIAL);
 	bytes_reserve(&c->out, OUT_BYTES_INITIAL);
@@ -124,6 +138,7 @@ void conn_close(struct conn *c)
 	free(c->keys);
 	free(c->in.data);
 	free(c->out.data);
+	udp_free(c->udp);
 }
 
 struct request *conn_slot(struct conn *c)
@@ -139,8 +154,14 @@ void conn_queue(struct conn *c, const struct proto *p)
 	struct request *r = &c->ring[(c->head + c->in_flight) % c->depth];
 
 	assert(conn_has_room(c) && r->key_count > 0 && r->key_count <= c->width);
-	bytes_reserve(&c->out, p->bytes_max(r));
+	bytes_reserve(&c->out, UDP_HEADER_BYTES + p->bytes_max(r));
+	if (c->udp) {
+		assert(c->out.off == c->out.end);
+		udp_request_begin(c->udp, (uint8_t *)c->out.data + c->out.end);
+		c->out.end += UDP_HEADER_BYTES;
+	}
 	c->out.end += p->encode(r, c->out.data + c->out.end);
+	assert(!c->udp || c->out.end - c->out.off <= UDP_REQUEST_BYTES_MAX);
 	c->in_flight++;
 }
 
@@ -161,8 +182,33 @@ bool conn_flush(struct conn *c)
 	return true;
 }
 
+/* Read datagrams until a reply is whole; false when there are no more. */
+static bool receive_datagrams(struct conn *c)
+{
+	uint8_t datagram[UDP_DATAGRAM_BYTES_MAX + 1]; /* a longer one is seen as such */
+
+	for (;;) {
+		ssize_t n = recv(c->fd, datagram, sizeof(datagram), 0);
+		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+			return false;
+		if (n < 0)
+			die("recv by UDP: %s", strerror(errno));
+		enum udp_status s = udp_take(c->udp, datagram, (size_t)n, &c->udp_fault);
+		if (s == UDP_PARTIAL)
+			continue;
+		if (s == UDP_COMPLETE) {
+			bytes_reserve(&c->in, c->udp->bytes_len);
+			udp_reply_copy(c->udp, c->in.data + c->in.end);
+			c->in.end += c->udp->bytes_len;
+		}
+		return true;
+	}
+}
+
 bool conn_receive(struct conn *c)
 {
+	if (c->udp)
+		return receive_datagrams(c);
 	bytes_reserve(&c->in, 1);
 	ssize_t n = recv(c->fd, c->in.data + c->in.end, c->in.capacity - c->in.end, 0);
 
@@ -176,14 +222,25 @@ bool conn_receive(struct conn *c)
 	return true;
 }
 
+/* All bytes are used. By UDP more can come only for a reply that is not whole yet. */
+static enum reply_status check_end(struct conn *c, struct checker *checker, size_t len)
+{
+	if (c->udp && c->in_flight && !c->udp->waiting)
+		return checker_wrong(checker, conn_oldest(c), "the reply ends too soon",
+		                     c->in.data + c->in.off, len);
+	return REPLY_MORE;
+}
+
 enum reply_status conn_check(struct conn *c, const struct proto *p, struct checker *checker)
 {
 	size_t used = 0;
 
+	if (c->udp_fault)
+		return checker_wrong(checker, conn_oldest(c), c->udp_fault, "", 0);
 	for (;;) {
 		size_t len = c->in.end - c->in.off;
 		if (len == 0)
-			return REPLY_MORE;
+			return check_end(c, checker, 0);
 		const char *data = c->in.data + c->in.off;
 		if (c->in_flight == 0) {
 			struct request none = *conn_oldest(c);
@@ -192,6 +249,8 @@ enum reply_status conn_check(struct conn *c, const struct proto *p, struct check
 		enum reply_status s = p->check(checker, conn_oldest(c), data, len, &used);
 		if (s == REPLY_DONE || s == REPLY_PIECE)
 			c->in.off += used;
+		if (s == REPLY_MORE)
+			return check_end(c, checker, len);
 		if (s != REPLY_PIECE)
 			return s;
 	}
@@ -202,4 +261,12 @@ void conn_pop(struct conn *c)
 	assert(c->in_flight > 0);
 	c->head = (c->head + 1) % c->depth;
 	c->in_flight--;
+}
+
+void conn_give_up(struct conn *c)
+{
+	assert(c->udp && c->in_flight == 1);
+	udp_request_give_up(c->udp);
+	c->out.off = c->out.end = 0;
+	conn_oldest(c)->outcome = OUT_LOST;
 }

@@ -12,6 +12,7 @@
 
 struct options {
 	const char *host, *port, *socket_path;
+	const char *udp_port; /* NULL: measure by TCP, too */
 	const char *protocol;
 	const char *key_size, *value_size, *mix, *expiry, *prefix;
 	const char *compare; /* port of, or host:port of, a second server */
@@ -19,7 +20,7 @@ struct options {
 	double conns, depth, width;
 	double keys, zipf, seed;
 	double expiry_divisor;
-	double duration_s, warmup_s, ops, rate;
+	double duration_s, warmup_s, ops, rate, udp_timeout_s;
 	double server_pid;
 	bool flags_derived, size_varies;
 	bool spin, poisson, preload, fill, fill_misses, must_hit;

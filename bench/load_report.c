@@ -46,6 +46,9 @@ static void print_table(const struct run_result *r)
 		printf("%.0f keys/s\n", ratio((double)r->keys, r->seconds));
 	if (r->reads)
 		printf("hit ratio %.4f\n", (double)r->hits / (double)r->reads);
+	if (outcomes(r, OUT_LOST) + r->late)
+		printf("%" PRIu64 " requests lost, %" PRIu64 " datagrams late\n",
+		       outcomes(r, OUT_LOST), r->late);
 	if (r->server.cpu_s >= 0)
 		printf("server %.3f us/request, busy %.0f %%, kept waiting %.0f %%\n",
 		       ratio(1e6 * r->server.cpu_s, (double)r->requests),
@@ -73,6 +76,7 @@ void report_run(const char *label, const struct run_result *r, pid_t server_pid,
 	       " not_stored=%" PRIu64 " exists=%" PRIu64 " refused=%" PRIu64,
 	       r->reads, r->hits, ratio((double)r->hits, (double)r->reads), outcomes(r, OUT_MISS),
 	       outcomes(r, OUT_NOT_STORED), outcomes(r, OUT_EXISTS), outcomes(r, OUT_REFUSED));
+	printf(" lost=%" PRIu64 " late=%" PRIu64, outcomes(r, OUT_LOST), r->late);
 	printf(" server_cpu_s=%.3f server_wait_s=%.3f server_us_per_request=%.4f",
 	       r->server.cpu_s, r->server.wait_s,
 	       r->server.cpu_s < 0 ? -1 : ratio(1e6 * r->server.cpu_s, requests));

@@ -47,6 +47,7 @@ enum outcome {
 	OUT_NOT_STORED, /* add or replace: condition not met */
 	OUT_EXISTS,     /* cas: somebody was faster */
 	OUT_REFUSED,    /* SERVER_ERROR: no memory, too large */
+	OUT_LOST,       /* UDP: no reply in time; nobody knows whether it took effect */
 	OUTCOMES
 };
 
@@ -77,7 +78,7 @@ struct source {
 	/* Make a request; false: there are no more. Keys, cursors and outcome are
 	 * zero on entry; keys points to room for `width` of them. */
 	bool (*next)(struct source *s, struct request *r);
-	/* It was answered correctly. */
+	/* It was answered correctly, or lost. */
 	void (*done)(struct source *s, const struct request *r);
 };
 

@@ -11,6 +11,7 @@
 #define EVENTS_MAX 256
 #define NS_PER_S 1000000000ull
 #define STALL_MS 30000 /* no event for so long: the server is given up */
+#define LOST_CHECKS 8  /* so often in the time after which a reply is lost */
 
 struct run {
 	struct run_config config;
@@ -28,6 +29,7 @@ struct run {
 	double due_ns;      /* open loop: when the next request is due */
 	uint64_t issued;
 	bool stopping;      /* no more requests; waiting for replies */
+	uint64_t lost_check_ns; /* UDP: when to look for lost replies again */
 };
 
 static uint64_t clock_ns(void)
@@ -90,6 +92,7 @@ static bool issue(struct run *run, struct conn *c, uint64_t start_ns)
 		return false;
 	}
 	r->start_ns = start_ns;
+	c->sent_ns = run->now_ns;
 	conn_queue(c, run->config.proto);
 	run->issued++;
 	return true;
@@ -200,6 +203,28 @@ static bool on_event(struct run *run, const struct epoll_event *ev)
 	return true;
 }
 
+/* UDP: give up what was not answered in time. */
+static void expire(struct run *run)
+{
+	if (run->now_ns < run->lost_check_ns)
+		return;
+	run->lost_check_ns = run->now_ns + run->config.udp_timeout_ns / LOST_CHECKS;
+	for (unsigned i = 0; i < run->config.conns; i++) {
+		struct conn *c = &run->conns[i];
+		if (!c->in_flight || run->now_ns < c->sent_ns + run->config.udp_timeout_ns)
+			continue;
+		conn_give_up(c);
+		struct request *r = conn_oldest(c);
+		run->result->outcome[r->kind][OUT_LOST]++;
+		run->source->done(run->source, r);
+		conn_pop(c);
+		if (run->limits->rate > 0)
+			flush(run, i);
+		else
+			fill_closed(run, i);
+	}
+}
+
 /* How long epoll may sleep. In an open loop a timer ends the sleep exactly. */
 static int sleep_ms(struct run *run)
 {
@@ -211,6 +236,8 @@ static int sleep_ms(struct run *run)
 		                                     (long)(at % NS_PER_S)}};
 		timerfd_settime(run->timer_fd, TFD_TIMER_ABSTIME, &ts, NULL);
 	}
+	if (run->config.address.datagrams)
+		return (int)(run->config.udp_timeout_ns / LOST_CHECKS / 1000000) + 1;
 	return STALL_MS;
 }
 
@@ -254,14 +281,26 @@ static bool loop(struct run *run)
 			if (!on_event(run, &events[i]))
 				return false;
 		check_time(run, &last_event_ns, n);
+		if (run->config.address.datagrams)
+			expire(run);
 	}
 	return true;
+}
+
+static uint64_t late_datagrams(const struct run *run)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < run->config.conns && run->config.address.datagrams; i++)
+		sum += run->conns[i].udp->late;
+	return sum;
 }
 
 bool run_phase(struct run *run, struct source *source, struct checker *checker,
                const struct run_limits *limits, struct run_result *result)
 {
 	struct server_times before = server_times(run->config.server_pid);
+	uint64_t late = late_datagrams(run);
 	double own = own_cpu_s();
 
 	memset(result, 0, sizeof(*result));
@@ -285,6 +324,7 @@ bool run_phase(struct run *run, struct source *source, struct checker *checker,
 	for (int k = 0; k < OP_KINDS; k++)
 		if (result->hist[k])
 			hist_merge(&result->all, result->hist[k]);
+	result->late = late_datagrams(run) - late;
 	return true;
 }
 

@@ -12,6 +12,9 @@
  * a request's time runs from when it was due, not from when a connection was
  * free for it. A server that stalls for a second is charged for all requests
  * of that second (no coordinated omission).
+ *
+ * By UDP a request that is not answered in time is lost: it is given up, has no
+ * place among the times, and the next one takes its socket.
  */
 #ifndef LOAD_RUN_H
 #define LOAD_RUN_H
@@ -27,6 +30,7 @@ struct run_config {
 	unsigned conns, depth, width;
 	bool spin;        /* poll without sleeping: no wake-ups for the server to pay */
 	bool poisson;     /* open loop: random gaps instead of equal ones */
+	uint64_t udp_timeout_ns; /* address.datagrams: a reply is lost after that */
 	pid_t server_pid; /* 0: unknown */
 };
 
@@ -41,7 +45,8 @@ struct run_result {
 	double seconds;
 	struct server_times server; /* during the phase; < 0: unknown */
 	double own_cpu_s;
-	uint64_t requests;
+	uint64_t requests;   /* answered; what was lost is an outcome only */
+	uint64_t late;       /* UDP: datagrams of replies that had been given up */
 	uint64_t keys;       /* asked, of all requests */
 	uint64_t reads;      /* keys asked by reads */
 	uint64_t hits;       /* found by reads */

@@ -234,7 +234,7 @@ static void mix_done(struct source *source, const struct request *r)
 		follow_up(s, (struct follow_up){.kind = OP_ADD, .counter = true, .key = key});
 	} else if (r->kind == OP_GETS && r->hits) {
 		follow_up(s, (struct follow_up){.kind = OP_CAS, .key = key, .cas = r->cas});
-	} else if (op_is_read(r->kind) && s->workload->fill_misses) {
+	} else if (op_is_read(r->kind) && s->workload->fill_misses && r->outcome != OUT_LOST) {
 		fill_misses(s, r);
 	}
 }

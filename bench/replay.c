@@ -286,7 +286,7 @@ int main(int argc, char **argv)
 	if ((o->bits != 32 && o->bits != 64) || o->depth < 1 || o->depth > 4096)
 		usage();
 	load_trace(p);
-	conn_open(&p->conn, &(struct address){o->host, o->port, NULL}, 2 * o->depth, 1);
+	conn_open(&p->conn, &(struct address){.host = o->host, .port = o->port}, 2 * o->depth, 1);
 	double start = now_s();
 	double cpu = server_times(o->server_pid).cpu_s;
 	play(p);

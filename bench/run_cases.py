@@ -6,7 +6,7 @@ its name in CASES is what --cases matches.
 Must not know: how results are shown.
 """
 from run_report import Row
-from run_servers import load
+from run_servers import OursUdp, Rival1Udp, load
 
 KEYS = 100000
 
@@ -25,16 +25,20 @@ def rounds(run, rows, kinds, measure, memory=1024, count=None):
     return rows
 
 
-def throughput(run, case, bars, what="rps", unit="requests/s", protocol=None, **options):
+def throughput(run, case, bars, what="rps", unit="requests/s", protocol=None, kinds=None,
+               **options):
     rows = [Row(case, unit, bars=bars),
             Row(case, "us/request", better="less", figure=False)]
-    kinds = [k for k in run.kinds if not protocol or (k.protocol == "text" and k.checks_values)]
+    kinds = kinds or [k for k in run.kinds
+                      if not protocol or (k.protocol == "text" and k.checks_values)]
 
     def measure(server):
         preload = server.checks_values and "get" in options.get("mix", "get")
         r = load(run.settings, server, protocol=protocol or server.protocol, keys=KEYS,
                  preload=preload, warmup=run.seconds / 5, duration=run.seconds,
                  must_hit=preload, **options)
+        if r["lost"]:
+            run.remark("%s, %s: %d requests lost by UDP" % (case, server.name, r["lost"]))
         return r[what], r["server_us_per_request"]
 
     return rounds(run, rows, kinds, measure)
@@ -63,6 +67,12 @@ def case_meta(run):
     return throughput(run, "mg, pipeline 16", [], depth=16, protocol="meta")
 
 
+def case_udp(run):
+    """The gets of the first case, in datagrams."""
+    kinds = [k for k in (OursUdp, Rival1Udp) if k.name in run.settings.servers]
+    return throughput(run, "get by UDP, 50 sockets", [], spin=True, kinds=kinds)
+
+
 def case_latency(run):
     """One request at a time on one connection: the time of a round trip."""
     row = Row("get, 1 connection", "p50 us", better="less", figure=False)
@@ -86,6 +96,7 @@ def all_cases():
         "pipeline": case_pipeline,
         "multiget": case_multiget,
         "meta": case_meta,
+        "udp": case_udp,
         "peer": run_pair.case_peer,
         "copy": run_pair.case_copy,
         "lag": run_pair.case_lag,

@@ -40,6 +40,7 @@ class Server:
     single = True  # one thread: it never waits for its core because of itself
     protocol = "text"
     checks_values = True
+    udp_port = None
 
     def __init__(self, settings, core):
         self.settings = settings
@@ -139,6 +140,18 @@ class Rival1(Rival):
     name = "mc-t1"
 
 
+class OursUdp(Ours):
+    def argv(self):
+        self.udp_port = self.port
+        return super().argv() + ["-U", str(self.udp_port)]
+
+
+class Rival1Udp(Rival1):
+    def argv(self):
+        self.udp_port = self.port
+        return super().argv() + ["-U", str(self.udp_port)]
+
+
 class Rival2(Rival):
     name = "mc-t2"
     threads = 2
@@ -232,5 +245,6 @@ def start_load(settings, server, urgent=False, anywhere=False, nice=0, protocol=
     options = {k.replace("_", "-"): v for k, v in options.items()}
     options.update({"host": HOST, "port": server.port, "server-pid": server.pid,
                     "protocol": protocol or server.protocol, "quiet": True,
+                    "udp": server.udp_port,
                     "unchecked": not server.checks_values})
     return Tool(settings, "load", options, urgent=urgent, anywhere=anywhere, nice=nice)

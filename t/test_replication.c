@@ -643,6 +643,30 @@ START_TEST(equal_order_larger_bytes_win)
 }
 END_TEST
 
+/* A clock steps over the instant of a delayed flush, and a state is the first thing
+ * after it: the flush happens, then the state is judged. */
+START_TEST(a_flush_is_due_when_a_state_arrives)
+{
+	struct host *a = host_start(&w, 0, -1);
+	struct wire *x = handmade_peer(a, 77);
+	struct script s = {.len = 0};
+	uint64_t v = a->hlc.last + 5000;
+
+	put(a, "mine", "1");
+	items_flush_command(a->items, a->now.wall_ms + 500);
+	add_item(&s, "k", "v", v, 0);
+	host_step_clock(&w, 0, 1000);
+	uint64_t changes = a->changes, ignored = number(a, "ignored");
+	repl_conn_input(x->conn[1], s.bytes, s.len);
+	ck_assert_uint_gt(items_flush_state(a->items)->barrier, v);
+	ck_assert_uint_eq(a->changes, changes + 1); /* the flush, and nothing else */
+	ck_assert_uint_eq(number(a, "ignored"), ignored + 1);
+	run(&w, 2);
+	ck_assert_ptr_null(find(a, "k"));
+	ck_assert_ptr_null(find(a, "mine"));
+}
+END_TEST
+
 START_TEST(flush_now)
 {
 	struct host *a, *b;
@@ -1546,6 +1570,7 @@ static void add_section_1_to_4(Suite *suite)
 	tcase_add_test(t, touch_number_overflows);
 	tcase_add_test(t, a_touch_before_the_drop);
 	tcase_add_test(t, equal_order_larger_bytes_win);
+	tcase_add_test(t, a_flush_is_due_when_a_state_arrives);
 	tcase_add_test(t, flush_now);
 	tcase_add_test(t, flush_later);
 	tcase_add_test(t, deleting_what_is_not_held);

@@ -11,6 +11,7 @@
  *   sim_net.c      connections between hosts, as byte streams
  *   sim_sniff.c    frames in those streams
  *   sim_clients.c  sessions: commands in, replies out
+ *   sim_speech.c   a command said in another protocol
  *   sim_reply.c    replies read back and judged
  *   sim_check.c    the oracle: ghosts, and the properties P1..P9
  *   sim_drops.c    the oracle of what goes away: reasons, tombstones, SWEEP
@@ -34,7 +35,8 @@
 #define SIM_HOSTS 3     /* A, B and C, a third daemon that takes A's place or pesters B */
 #define SIM_KEYS 80     /* hot ones first, then those that only make pressure */
 #define SIM_HOT 6
-#define SIM_CLIENTS 3   /* sessions per host */
+#define SIM_CLIENTS 3   /* sessions per host ... */
+#define SIM_SESSIONS 4  /* ... and one that speaks binary */
 #define SIM_WIRES 24
 #define SIM_EVENTS 8192 /* waiting ones */
 #define SIM_OPS 2000
@@ -131,7 +133,13 @@ const char *op_name(int type);
 	X(touch_by_walk) X(conflict_lost) X(conflict_won) X(stale_ignored)                   \
 	X(rule3_drop) X(not_storable) X(barrier_ignored) X(tomb_hides) X(touch_ignored)      \
 	X(echo_exempt) X(acked_writes_checked) X(quiet) X(held) X(held_acked) X(held_refused)       \
-	X(held_timeout) X(held_unlinked) X(sweep_judged) X(tomb_kept_checked) X(echo_waited)
+	X(held_timeout) X(held_unlinked) X(sweep_judged) X(tomb_kept_checked) X(echo_waited)  \
+	X(meta_set) X(meta_add) X(meta_replace) X(meta_append) X(meta_prepend) X(meta_cas)    \
+	X(meta_delete) X(meta_stale) X(meta_incr) X(meta_decr) X(meta_touch) X(meta_gat)      \
+	X(meta_get) X(meta_quiet) X(meta_base64) X(meta_outdated)                             \
+	X(binary_set) X(binary_add) X(binary_replace) X(binary_append) X(binary_prepend)      \
+	X(binary_cas) X(binary_delete) X(binary_incr) X(binary_decr) X(binary_touch)          \
+	X(binary_gat) X(binary_get) X(binary_flush) X(binary_quiet)
 enum coverage {
 #define X(id) COV_##id,
 	SIM_COVERAGE_TABLE(X)
@@ -279,7 +287,7 @@ struct host {
 	uint32_t connect_attempt, tick_generation;
 	int64_t tick_at_us, down_until_us, stop_at_us;
 	bool dial_next;
-	struct client clients[SIM_CLIENTS];
+	struct client clients[SIM_SESSIONS];
 	struct client *running; /* whose commands are being executed */
 	char key_texts[SIM_KEYS][KEY_BYTES_MAX + 1];
 	struct key keys[SIM_KEYS]; /* with this node's hashes */

@@ -3,9 +3,10 @@
  *
  * Owns: the clients of each host. An operation becomes the text of a command;
  * mostly it is executed alone, whole, and judged (sim_reply.c) by what the node
- * showed before and after it. Dribbled ones are queued, and reach the session
- * bit by bit in events of their own, their replies being taken slowly or late;
- * pipelines reach it in one piece. Those are held to the grammar, to the
+ * showed before and after it; a part of those is said in the meta or the binary
+ * protocol (sim_speech.c), the latter on a session of its own. Dribbled ones are
+ * queued, and reach the session bit by bit in events of their own, their replies
+ * being taken slowly or late; pipelines reach it in one piece. Those are held to the grammar, to the
  * registry of values ever written, and to P3: a reply shows nothing older than
  * what its node had shown when the command was queued.
  *
@@ -20,6 +21,7 @@
 #include "compat.h"
 #include "sim.h"
 #include "sim_reply.h"
+#include "sim_speech.h"
 
 #define OUT_BYTES_MAX (8u << 20)
 #define TIGHT_MEMORY_BYTES (16u << 20)
@@ -31,6 +33,7 @@ struct command_text {
 	uint8_t *text, *value;
 	size_t len, value_len;
 	struct judged judged; /* what its judge must know */
+	struct speech speech; /* how it is said if it is executed alone */
 	bool noreply;
 };
 
@@ -447,6 +450,8 @@ static void cover_judged(struct sim *s, const struct judged *j)
 {
 	switch (j->reply) {
 	case REPLY_STORED:
+		if (j->stale_if_older && j->cas != j->before.order.version)
+			sim_cover(s, COV_meta_outdated);
 		sim_cover(s, j->dead ? COV_set_expired : j->op_type == OP_ADD ? COV_add : j->op_type == OP_CAS
 		                ? COV_cas_stored : j->op_type == OP_APPEND ? COV_append : COV_set_stored);
 		if (j->value_len > 65536)
@@ -506,19 +511,73 @@ static void judge(struct host *h, struct client *c, struct command_text *t)
 		         r.line, wrong);
 }
 
+/* The protocol that it is said in. The choice goes with the operation, whatever its
+ * number is: shrinking does not change it, nor what the plan draws. */
+static struct client *choose_speech(struct host *h, struct client *c, struct command_text *t)
+{
+	struct prng random = {h->sim->plan.config.seed ^ (uint64_t)t->op->seed << 16 ^ t->op->type};
+
+	speech_choose(&t->speech, t->text, t->len, prng_next(&random));
+	speech_cover(h->sim, &t->speech);
+	t->judged.stale_if_older = t->op->type == OP_CAS && t->speech.stale_if_older;
+	if (t->speech.tongue != TONGUE_TEXT)
+		t->noreply = false;
+	return t->speech.tongue == TONGUE_BINARY ? &h->clients[SIM_CLIENTS] : c;
+}
+
+static void say(struct host *h, struct client *c, const struct command_text *t)
+{
+	if (t->speech.tongue == TONGUE_TEXT) {
+		feed(h, c, t->text, t->len, false);
+		return;
+	}
+	size_t len;
+	uint8_t *said = speech_say(&t->speech, &len);
+	feed(h, c, said, len, false);
+	free(said);
+}
+
+/* Put the text of an answer into the place of the answer. */
+static void understand(struct host *h, struct client *c, struct command_text *t)
+{
+	size_t len;
+
+	if (t->speech.tongue == TONGUE_TEXT)
+		return;
+	uint8_t *text = speech_understand(&t->speech, c->out, c->out_len, &len);
+	if (!text) {
+		char shown[61];
+		size_t n = c->out_len < 60 ? c->out_len : 60;
+		for (size_t i = 0; i < n; i++)
+			shown[i] = c->out[i] >= ' ' && c->out[i] < 0x7f ? (char)c->out[i] : '.';
+		shown[n] = 0;
+		sim_fail(h->sim, "CLIENT", "%c answers %s k%d in %s with %zu bytes \"%s\"", 'A' + h->id,
+		         op_name(t->op->type), t->op->key, speech_name(&t->speech), c->out_len, shown);
+		return;
+	}
+	free(c->out);
+	c->out = text;
+	c->out_len = len;
+	t->judged.told_cas = t->speech.told_cas;
+}
+
 static void execute(struct host *h, struct client *c, const struct op *op)
 {
 	struct sim *s = h->sim;
 	struct command_text t;
 
 	make_command(h, op, true, &t);
+	c = choose_speech(h, c, &t);
 	uint64_t changes = h->change_seq;
-	feed(h, c, t.text, t.len, false);
+	say(h, c, &t);
 	take_output(s, c, INT_MAX);
 	session_settle(c->session);
 	sim_trace(s, c->out, c->out_len);
+	if (!sim_failed(s))
+		understand(h, c, &t);
 	if (s->verbose)
-		sim_say(s, "      %c> %.60s", 'A' + h->id, c->out_len ? (char *)c->out : "(no reply)");
+		sim_say(s, "      %c> (%s) %.*s", 'A' + h->id, speech_name(&t.speech),
+		        (int)(c->out_len < 60 ? c->out_len : 60), c->out_len ? (char *)c->out : "(no reply)");
 	if (!sim_failed(s))
 		judge(h, c, &t);
 	if (op->type == OP_DELETE && h->change_seq == changes)
@@ -686,7 +745,7 @@ void client_op(struct host *h, const struct op *op)
 
 void clients_open(struct host *h)
 {
-	for (int i = 0; i < SIM_CLIENTS; i++) {
+	for (int i = 0; i < SIM_SESSIONS; i++) {
 		memset(&h->clients[i], 0, sizeof(h->clients[i]));
 		h->clients[i].session = node_session_open(h->node);
 		if (!h->clients[i].session)
@@ -696,7 +755,7 @@ void clients_open(struct host *h)
 
 void clients_close(struct host *h)
 {
-	for (int i = 0; i < SIM_CLIENTS; i++) {
+	for (int i = 0; i < SIM_SESSIONS; i++) {
 		struct client *c = &h->clients[i];
 		if (c->session)
 			node_session_close(h->node, c->session);
@@ -708,7 +767,7 @@ void clients_close(struct host *h)
 
 bool clients_idle(const struct host *h)
 {
-	for (int i = 0; i < SIM_CLIENTS; i++) {
+	for (int i = 0; i < SIM_SESSIONS; i++) {
 		const struct client *c = &h->clients[i];
 		if (c->session && (c->in_len > c->in_off || c->awaited_tail != c->awaited_head))
 			return false;
@@ -729,7 +788,7 @@ void clients_flush(struct host *h)
 
 void clients_poll(struct host *h)
 {
-	for (int i = 0; i < SIM_CLIENTS; i++)
+	for (int i = 0; i < SIM_SESSIONS; i++)
 		if (h->clients[i].held)
 			is_held(h, &h->clients[i]);
 }

@@ -152,6 +152,8 @@ static const char *judge_new(const struct judged *j, const uint8_t *value, size_
 		return "stored with another expiry";
 	if (j->before.visible && a->order.version <= j->before.order.version)
 		return "stored, but the CAS unique did not grow";
+	if (j->told_cas && j->told_cas != a->order.version)
+		return "stored, and told another CAS unique";
 	return NULL;
 }
 
@@ -200,11 +202,25 @@ static const char *judge_concat(const struct judged *j, bool append)
 	return wrong;
 }
 
+/* Made from an older value: it is stored, as a stale one that lives as long as the
+ * newer one would have. */
+static const char *judge_outdated(const struct judged *j)
+{
+	const struct shown *b = &j->before;
+
+	if (j->reply != REPLY_STORED)
+		return j->relaxed ? NULL : "an outdated value is not stored";
+	const char *wrong = judge_new(j, j->value, j->value_len, j->flags, b->order.exptime);
+	return wrong ? wrong : j->after.stale ? NULL : "an outdated value is stored, and not stale";
+}
+
 static const char *judge_cas(const struct judged *j)
 {
 	const struct shown *b = &j->before;
 	bool right = b->visible && j->cas == b->order.version;
 
+	if (j->stale_if_older && b->visible && j->cas > 0 && j->cas < b->order.version)
+		return judge_outdated(j);
 	if (j->reply == REPLY_STORED)
 		return right ? judge_new(j, j->value, j->value_len, j->flags, j->exptime)
 		             : "stored with the wrong CAS unique";
@@ -250,6 +266,8 @@ static const char *judge_arithmetic(const struct judged *j, bool incr)
 			return "letters were taken for a number";
 		if (is_number(&j->after, &now) != 1 || now != j->number)
 			return number ? "the number shown is not the one replied" : NULL;
+		if (j->told_cas && j->told_cas != j->after.order.version)
+			return "counted, and told another CAS unique";
 		uint64_t want = incr ? old + j->delta : old > j->delta ? old - j->delta : 0;
 		if (number > 0 && now != want)
 			return "wrong sum";

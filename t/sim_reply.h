@@ -62,6 +62,8 @@ struct judged {
 	const uint8_t *value;
 	size_t value_len;
 	uint64_t cas, delta;
+	bool stale_if_older; /* ms I: an older CAS unique stores a stale value */
+	uint64_t told_cas;   /* the answer names the CAS unique of what it stored; 0: it does not */
 	struct shown before, after;
 	enum reply_kind reply;
 	uint64_t number;

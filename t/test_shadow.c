@@ -446,7 +446,7 @@ static const struct shape {
 	{2, false, false, 0, 2, 900000},
 	{1, false, true, 0, 0, 100000},
 	{2, true, true, 1 << 16, 1.08, 500000},
-	{4, true, false, 1 << 13, 0, 1000000},
+	{4, true, false, 1 << 11, 0, 1000000},
 	{5, true, false, 1 << 20, 0, 1000000},
 	{1, true, false, 300, 1.5, 40000},
 };

@@ -518,6 +518,10 @@ static struct client *choose_speech(struct host *h, struct client *c, struct com
 	struct prng random = {h->sim->plan.config.seed ^ (uint64_t)t->op->seed << 16 ^ t->op->type};
 
 	speech_choose(&t->speech, t->text, t->len, prng_next(&random));
+	/* No memory to send a large value: text and binary say so, mg closes the session. */
+	if (h->may_fail && (t->op->type == OP_GET || t->op->type == OP_GETS || t->op->type == OP_GAT ||
+	                    t->op->type == OP_GATS) && t->speech.tongue == TONGUE_META)
+		t->speech.tongue = TONGUE_TEXT;
 	speech_cover(h->sim, &t->speech);
 	t->judged.stale_if_older = t->op->type == OP_CAS && t->speech.stale_if_older;
 	if (t->speech.tongue != TONGUE_TEXT)

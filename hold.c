@@ -23,12 +23,13 @@ static bool is_empty(const struct hold_queue *q)
 	return q->head.next == &q->head;
 }
 
-bool hold_begin(struct hold_queue *q, struct hold *h, uint64_t version, const struct now *now)
+bool hold_begin(struct hold_queue *q, struct hold *h, uint64_t from, uint64_t version, const struct now *now)
 {
-	assert(!hold_is_waiting(h));
+	assert(!hold_is_waiting(h) && from <= version);
 	h->result = HOLD_NONE;
 	if (q->wait_ms == 0 || !q->linked || version <= q->acked)
 		return false;
+	h->from = from;
 	h->version = version;
 	h->deadline_ms = now->mono_ms + q->wait_ms;
 	assert(is_empty(q) || (q->head.prev->version <= version && q->head.prev->deadline_ms <= h->deadline_ms));
@@ -66,14 +67,19 @@ void hold_on_ack(struct hold_queue *q, uint64_t version, bool refused)
 {
 	if (version > q->acked)
 		q->acked = version;
-	while (!is_empty(q) && q->head.next->version <= version)
-		release(q, q->head.next, refused ? HOLD_REFUSED : HOLD_ACKED);
+	if (refused && version > q->refused_upto)
+		q->refused_upto = version;
+	while (!is_empty(q) && q->head.next->version <= version) {
+		/* An ACK before the last one may have spoken of its first changes. */
+		bool of_this = q->refused_upto > q->head.next->from;
+		release(q, q->head.next, of_this ? HOLD_REFUSED : HOLD_ACKED);
+	}
 }
 
 void hold_on_link(struct hold_queue *q, bool up)
 {
 	q->linked = up;
-	q->acked = 0; /* what another peer acknowledged says nothing of this one */
+	q->acked = q->refused_upto = 0; /* what another peer acknowledged says nothing of this one */
 	while (!is_empty(q))
 		release(q, q->head.next, HOLD_UNLINKED); /* [H2] */
 }

@@ -37,7 +37,7 @@ enum hold_result {
 
 struct hold {
 	struct hold *next, *prev; /* NULL while it does not wait */
-	uint64_t version;
+	uint64_t from, version;   /* its changes are above `from`, up to version */
 	int64_t deadline_ms;
 	enum hold_result result;
 };
@@ -47,6 +47,7 @@ struct hold_queue {
 	int wait_ms;      /* 0: acknowledgements are not waited for */
 	bool linked;
 	uint64_t acked;
+	uint64_t refused_upto;    /* the newest ACK that said so */
 	uint64_t counts[HOLD_RESULT_COUNT]; /* how waits ended */
 	uint64_t waiting;
 };
@@ -58,8 +59,9 @@ static inline bool hold_is_waiting(const struct hold *h)
 	return h->next != NULL;
 }
 
-/* Wait for version; true if there is anything to wait for. h is not waiting. */
-bool hold_begin(struct hold_queue *q, struct hold *h, uint64_t version, const struct now *now);
+/* Wait for the changes above `from` up to version; true if there is anything to wait
+ * for. h is not waiting. */
+bool hold_begin(struct hold_queue *q, struct hold *h, uint64_t from, uint64_t version, const struct now *now);
 /* The session goes away. Harmless if it does not wait. */
 void hold_cancel(struct hold_queue *q, struct hold *h);
 

@@ -68,15 +68,17 @@ static void hold_changes(struct session *s, uint64_t before)
 
 	if (!e->holds)
 		return;
-	if (e->hlc->last != before)
+	if (e->hlc->last != before) {
+		s->silent_from = s->silent_upto ? s->silent_from : before;
 		s->silent_upto = e->hlc->last;
-	else if (!s->fenced)
+	} else if (!s->fenced) {
 		return;
+	}
 	s->fenced = false;
 	if (session_output_waiting(s) == 0)
 		return;
 	if (s->silent_upto > e->holds->acked)
-		hold_begin(e->holds, &s->hold, e->hlc->last, e->now);
+		hold_begin(e->holds, &s->hold, s->silent_from, e->hlc->last, e->now);
 	s->silent_upto = 0;
 }
 

@@ -82,7 +82,7 @@ struct session {
 	struct swallow swallow;
 	struct output out; /* what could not be sent at once */
 	struct hold hold;  /* output waits for the peer [S6] */
-	uint64_t silent_upto; /* what no reply has waited for yet */
+	uint64_t silent_from, silent_upto; /* changes that no reply has waited for yet; 0: none */
 	bool fenced;          /* a NOOP was answered */
 	struct watcher *watcher; /* NULL unless it watches: then its lines are the output */
 	int64_t id;

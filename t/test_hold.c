@@ -22,7 +22,7 @@ START_TEST(without_a_link_nobody_waits)
 	struct hold h = {0};
 
 	hold_on_link(&queue, false);
-	ck_assert(!hold_begin(&queue, &h, 1, &now));
+	ck_assert(!hold_begin(&queue, &h, 0, 1, &now));
 	ck_assert(!hold_is_waiting(&h));
 	ck_assert_int_eq(hold_next_due_ms(&queue), INT64_MAX);
 }
@@ -34,7 +34,7 @@ START_TEST(switched_off_nobody_waits)
 
 	hold_queue_init(&queue, 0);
 	hold_on_link(&queue, true);
-	ck_assert(!hold_begin(&queue, &h, 1, &now));
+	ck_assert(!hold_begin(&queue, &h, 0, 1, &now));
 }
 END_TEST
 
@@ -43,7 +43,7 @@ START_TEST(an_ack_releases_all_up_to_its_version)
 	struct hold h[3] = {{0}};
 
 	for (int i = 0; i < 3; i++)
-		ck_assert(hold_begin(&queue, &h[i], (uint64_t)(10 + 10 * i), &now));
+		ck_assert(hold_begin(&queue, &h[i], (uint64_t)(9 + 10 * i), (uint64_t)(10 + 10 * i), &now));
 	hold_on_ack(&queue, 9, false);
 	ck_assert(hold_is_waiting(&h[0]));
 	hold_on_ack(&queue, 20, false);
@@ -61,8 +61,8 @@ START_TEST(what_is_acknowledged_already_is_not_waited_for)
 	struct hold h = {0};
 
 	hold_on_ack(&queue, 20, false);
-	ck_assert(!hold_begin(&queue, &h, 20, &now));
-	ck_assert(hold_begin(&queue, &h, 21, &now));
+	ck_assert(!hold_begin(&queue, &h, 19, 20, &now));
+	ck_assert(hold_begin(&queue, &h, 20, 21, &now));
 	hold_cancel(&queue, &h);
 }
 END_TEST
@@ -71,8 +71,8 @@ START_TEST(a_refusal_is_no_acknowledgement)
 {
 	struct hold a = {0}, b = {0};
 
-	hold_begin(&queue, &a, 10, &now);
-	hold_begin(&queue, &b, 20, &now);
+	hold_begin(&queue, &a, 9, 10, &now);
+	hold_begin(&queue, &b, 19, 20, &now);
 	hold_on_ack(&queue, 15, true);
 	ck_assert_int_eq(a.result, HOLD_REFUSED);
 	hold_on_ack(&queue, 20, false);
@@ -81,13 +81,30 @@ START_TEST(a_refusal_is_no_acknowledgement)
 }
 END_TEST
 
+START_TEST(a_refusal_of_the_first_of_several_changes_counts)
+{
+	struct hold before = {0}, several = {0}, after = {0};
+
+	hold_begin(&queue, &before, 9, 10, &now);
+	hold_begin(&queue, &several, 10, 30, &now);
+	hold_begin(&queue, &after, 30, 40, &now);
+	hold_on_ack(&queue, 10, false);
+	hold_on_ack(&queue, 20, true); /* of 11 to 20 */
+	ck_assert(hold_is_waiting(&several));
+	hold_on_ack(&queue, 40, false);
+	ck_assert_int_eq(before.result, HOLD_ACKED);
+	ck_assert_int_eq(several.result, HOLD_REFUSED);
+	ck_assert_int_eq(after.result, HOLD_ACKED);
+}
+END_TEST
+
 START_TEST(the_deadline_ends_it)
 {
 	struct hold a = {0}, b = {0};
 
-	hold_begin(&queue, &a, 10, &now);
+	hold_begin(&queue, &a, 9, 10, &now);
 	now.mono_ms += WAIT_MS / 2;
-	hold_begin(&queue, &b, 20, &now);
+	hold_begin(&queue, &b, 19, 20, &now);
 	ck_assert_int_eq(hold_next_due_ms(&queue), 1000 + WAIT_MS);
 	now.mono_ms = 1000 + WAIT_MS - 1;
 	hold_expire(&queue, &now);
@@ -105,7 +122,7 @@ START_TEST(the_loss_of_the_link_ends_it)
 {
 	struct hold h = {0};
 
-	hold_begin(&queue, &h, 10, &now);
+	hold_begin(&queue, &h, 9, 10, &now);
 	hold_on_link(&queue, false);
 	ck_assert_int_eq(h.result, HOLD_UNLINKED);
 	ck_assert_uint_eq(queue.waiting, 0);
@@ -119,7 +136,7 @@ START_TEST(what_another_peer_acknowledged_counts_for_nothing)
 	hold_on_ack(&queue, 100, false);
 	hold_on_link(&queue, false);
 	hold_on_link(&queue, true);
-	ck_assert(hold_begin(&queue, &h, 50, &now));
+	ck_assert(hold_begin(&queue, &h, 49, 50, &now));
 	hold_cancel(&queue, &h);
 	hold_cancel(&queue, &h); /* harmless */
 }
@@ -136,6 +153,7 @@ int main(void)
 	tcase_add_test(tc, an_ack_releases_all_up_to_its_version);
 	tcase_add_test(tc, what_is_acknowledged_already_is_not_waited_for);
 	tcase_add_test(tc, a_refusal_is_no_acknowledgement);
+	tcase_add_test(tc, a_refusal_of_the_first_of_several_changes_counts);
 	tcase_add_test(tc, the_deadline_ends_it);
 	tcase_add_test(tc, the_loss_of_the_link_ends_it);
 	tcase_add_test(tc, what_another_peer_acknowledged_counts_for_nothing);

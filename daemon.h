@@ -51,4 +51,7 @@ void daemon_started(struct daemon *d);
 void daemon_write_pid(struct daemon *d);
 void daemon_remove_pid(struct daemon *d);
 
+/* Read what there is, at most size bytes; -1 with errno. */
+ssize_t daemon_read_all(int fd, uint8_t *out, size_t size);
+
 #endif

@@ -16,31 +16,13 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-/* At most size bytes; -1 with errno. */
-static ssize_t read_all(int fd, uint8_t *out, size_t size)
-{
-	size_t len = 0;
-
-	while (len < size) {
-		ssize_t got = read(fd, out + len, size - len);
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return -1;
-		if (got == 0)
-			break;
-		len += (size_t)got;
-	}
-	return (ssize_t)len;
-}
-
 static ssize_t read_file(const char *path, uint8_t *out, size_t size)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
 	if (fd < 0)
 		return -1;
-	ssize_t got = read_all(fd, out, size);
+	ssize_t got = daemon_read_all(fd, out, size);
 	int saved = errno;
 	close(fd);
 	errno = saved;

@@ -50,8 +50,7 @@ static const char *check_file(int fd, const char *user)
 	return NULL;
 }
 
-/* At most size bytes; -1 with errno. */
-static ssize_t read_all(int fd, uint8_t *out, size_t size)
+ssize_t daemon_read_all(int fd, uint8_t *out, size_t size)
 {
 	size_t len = 0;
 
@@ -82,7 +81,7 @@ static const char *make_key(int fd, uint8_t link_key[HMAC_BYTES])
 {
 	uint8_t bytes[SECRET_BYTES_MAX + LINE_END_BYTES + 1];
 	const char *wrong = NULL;
-	ssize_t got = read_all(fd, bytes, sizeof(bytes));
+	ssize_t got = daemon_read_all(fd, bytes, sizeof(bytes));
 	size_t len = got > 0 ? secret_len(bytes, (size_t)got) : 0;
 
 	if (got < 0)

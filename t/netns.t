@@ -363,7 +363,9 @@ silence('mutual, to B', ways => ['ab'], seen => 1);
 	ok(store($one, 'last', [named('last')]), "$name: the last writes");
 	ok($one->stop, "$name: stopped");
 	is_deeply([sort keys %{ $two->c->mget(named('last')) }], [sort keys %last], "$name: the other has them at that moment");
-	# (Late is enough here: with packets lost a connect may take too long, by chance.)
+	# (Late is enough here: with packets lost a connect may take too long, by chance.
+	# And who is refused, because the other has not noticed yet, serves without it.)
+	wait_ok { $two->role eq 'MASTER' } "$name: the other noticed";
 	$net->fault(map { $_ => { delay => 100 } } qw(ab ba));
 	ok($one->start, "$name: started again");
 	is_deeply([sort keys %{ $one->c->mget(named('last')) }], [sort keys %last], "$name: it has them when it serves");

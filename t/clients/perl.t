@@ -62,22 +62,22 @@ SKIP: {
 SKIP: {
 	skip 'Cache::Memcached::Fast is not installed', 1 if !eval { require Cache::Memcached::Fast; 1 };
 	my ($x, $y) = check_class('Cache::Memcached::Fast');
-	for my $way ([$x, $y, 'a to b'], [$y, $x, 'b to a']) {
-		my ($from, $to, $name) = @$way;
+	for my $way ([$x, $y, 'a to b', 'm'], [$y, $x, 'b to a', 'n']) {
+		my ($from, $to, $name, $m) = @$way;
 		$name = "Cache::Memcached::Fast, $name";
-		is(scalar(grep { $_ } $from->set_multi(map { ["m$_", "v$_", 1000] } 1 .. 100)), 100, "$name: set_multi");
-		wait_ok { keys %{ $to->get_multi(map { "m$_" } 1 .. 100) } == 100 } "$name: get_multi on the other";
-		my $seen = $to->gets('m1');
-		ok($to->cas('m1', $seen->[0], 'new'), "$name: cas with the unique seen there");
-		ok(!$from->cas('m1', $seen->[0], 'newer'), "$name: and with the old one");
-		wait_ok { ($from->get('m1') || '') eq 'new' } "$name: and back";
-		ok($from->append('m2', '-b') && $from->prepend('m2', 'a-'), "$name: append, prepend");
-		wait_ok { ($to->get('m2') || '') eq 'a-v2-b' } "$name: on the other";
-		ok($from->touch('m2', 1), "$name: touch");
-		is(($to->gat(1000, 'm3') || '')  , 'v3', "$name: gat") if $to->can('gat');
-		wait_ok { !defined $to->get('m2') } "$name: its second is over on the other, too";
-		is(scalar(grep { $_ } $from->delete_multi('m3', 'm4')), 2, "$name: delete_multi");
-		wait_ok { !keys %{ $to->get_multi('m3', 'm4') } } "$name: gone on the other";
+		is(scalar(grep { $_ } $from->set_multi(map { ["$m$_", "v$_", 1000] } 1 .. 100)), 100, "$name: set_multi");
+		wait_ok { keys %{ $to->get_multi(map { "$m$_" } 1 .. 100) } == 100 } "$name: get_multi on the other";
+		my $seen = $to->gets("${m}1");
+		ok($to->cas("${m}1", $seen->[0], 'new'), "$name: cas with the unique seen there");
+		wait_ok { ($from->get("${m}1") || '') eq 'new' } "$name: and back";
+		ok(!$from->cas("${m}1", $seen->[0], 'newer'), "$name: and with the old one");
+		ok($from->append("${m}2", '-b') && $from->prepend("${m}2", 'a-'), "$name: append, prepend");
+		wait_ok { ($to->get("${m}2") || '') eq 'a-v2-b' } "$name: on the other";
+		ok($from->touch("${m}2", 1), "$name: touch");
+		is(($to->gat(1000, "${m}3") || '')  , 'v3', "$name: gat") if $to->can('gat');
+		wait_ok { !defined $to->get("${m}2") } "$name: its second is over on the other, too";
+		is(scalar(grep { $_ } $from->delete_multi("${m}3", "${m}4")), 2, "$name: delete_multi");
+		wait_ok { !keys %{ $to->get_multi("${m}3", "${m}4") } } "$name: gone on the other";
 		like((values %{ $from->server_versions })[0], qr/^\d/, "$name: server_versions");
 	}
 	$x->flush_all;

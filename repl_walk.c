@@ -439,12 +439,17 @@ static bool walk_item(struct repl *r, const struct item *i)
 	return true;
 }
 
+/* A tombstone of the walk. Where a SWEEP follows, those at or below the cut too:
+ * what was evicted here is dropped there unless its tombstone confirms it. To a
+ * repcached, what it never had from us needs no removal. */
 static bool walk_tomb(struct repl *r, const struct item *tomb)
 {
+	const struct repl_send *s = &r->send;
 	struct state_order order = item_order(tomb);
+	bool has = s->cut == 0 ? repl_is_text(r) : item_tomb_stamp(tomb) <= s->cut;
 
-	if (r->send.cut != 0 ? item_tomb_stamp(tomb) <= r->send.cut : repl_is_text(r))
-		return true; /* a repcached: what it never had from us needs no removal */
+	if (has && !s->sweeps)
+		return true;
 	if (!put_keyed(r, WIRE_TOMB, item_key(tomb), tomb->key_len, &order))
 		return false;
 	items_tomb_set_sent(r->items, tomb, true);

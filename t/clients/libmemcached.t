@@ -88,7 +88,14 @@ with('memcslap', 4, sub {
 for my $variant ('text', 'binary', 'udp') {
 	my @option = $variant eq 'text' ? () : "--$variant";
 	with('memcaslap', 3, sub {
-		my ($code, $said) = run_program(60, $path{memcaslap}, "--servers=$both[0]", '--threads=1', '--concurrency=16', '--execute_number=20000', '--verify=1.0', '--fixed_size=200', @option);
+		my @command = ($path{memcaslap}, "--servers=$both[0]", '--threads=1', '--concurrency=16', '--execute_number=20000', '--verify=1.0', '--fixed_size=200', @option);
+		my ($code, $said);
+		# By UDP it gives a reply up after a while, and falls over it when it comes
+		# late, as it may where the processor is busy.
+		for (1 .. 5) {
+			($code, $said) = run_program(60, @command);
+			last if $variant ne 'udp' || $said !~ /ms_sort_udp_packet: Assertion/;
+		}
 		is($code, 0, "memcaslap, $variant") or diag $said;
 		like($said, qr/cmd_get: [1-9]\d+.*verify_misses: 0\nverify_failed: 0/s, 'every value was there and right') or diag $said;
 		wait_ok { $two->stat('curr_items') == $one->stat('curr_items') } 'both sides hold as many items', 20;

@@ -266,6 +266,14 @@ sub cpu_ticks
 	return $field[11] + $field[12];
 }
 
+# Milliseconds on a processor. Ticks are samples: who wakes up just then is charged
+# a whole one, so what hardly runs at all needs the exact count, where there is one.
+sub cpu_ms
+{
+	my ($pid) = @_;
+	return slurp("/proc/$pid/schedstat") =~ /^(\d+) / ? $1 / 1e6 : 10 * cpu_ticks($pid);
+}
+
 sub rss_kib
 {
 	my ($pid) = @_;
@@ -721,6 +729,7 @@ sub stop
 sub freeze { my ($self) = @_; return $self->signal('STOP') }
 sub thaw { my ($self) = @_; return $self->signal('CONT') }
 sub cpu { my ($self) = @_; return MemcachedPair::cpu_ticks($self->{pid}) }
+sub cpu_ms { my ($self) = @_; return MemcachedPair::cpu_ms($self->{pid}) }
 sub rss { my ($self) = @_; return MemcachedPair::rss_kib($self->{pid}) }
 sub listens { my ($self) = @_; return MemcachedPair::listens($self->{pid}) }
 

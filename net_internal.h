@@ -108,6 +108,8 @@ struct net_meter {
 	enum turn_cause cause;      /* since since_us */
 	bool fresh;                 /* nothing was done yet */
 	uint64_t spent_us[TURN_CAUSE_COUNT];
+	bool with_cpu; /* -o turn_cpu: a system call each at begin and end */
+	int64_t cpu_begin_us;
 };
 
 struct net_link; /* net_link.c */
@@ -125,6 +127,7 @@ struct net {
 	struct now now;
 	int64_t started_ms; /* mono */
 	bool now_is_read; /* in this turn */
+	unsigned callbacks; /* of this turn, and its end */
 	struct net_meter meter;
 	size_t program_bytes; /* resident when serving began */
 
@@ -156,6 +159,7 @@ struct net {
  * callback. */
 void net_turn(struct net *net);
 int64_t net_mono_us(void);
+int64_t net_cpu_us(void); /* what this thread has run */
 bool net_would_block(int err);
 
 /* net_meter.c */

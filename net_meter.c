@@ -17,7 +17,13 @@
 
 void net_meter_begin(struct net_meter *m, int64_t now_us)
 {
-	*m = (struct net_meter){.begin_us = now_us, .since_us = now_us, .fresh = true};
+	*m = (struct net_meter){
+	        .begin_us = now_us,
+	        .since_us = now_us,
+	        .fresh = true,
+	        .with_cpu = m->with_cpu,
+	        .cpu_begin_us = m->with_cpu ? net_cpu_us() : 0,
+	};
 }
 
 static void take_time(struct net_meter *m, int64_t now_us)
@@ -40,6 +46,8 @@ void net_meter_end(struct net_meter *m, struct latency *latency, int64_t wall_ms
 {
 	take_time(m, net_mono_us());
 	latency_record(latency, (uint64_t)(m->since_us - m->begin_us), m->spent_us, wall_ms);
+	if (m->with_cpu)
+		latency_record_cpu(latency, (uint64_t)(net_cpu_us() - m->cpu_begin_us), m->spent_us);
 }
 
 /* Resident bytes of the process; 0 where the system does not say. */

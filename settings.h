@@ -68,6 +68,7 @@ struct settings {
 	size_t item_bytes_max;            /* -I */
 	bool evict;                       /* !-M */
 	bool track_sizes;                 /* -o track_sizes */
+	bool turn_cpu;                    /* -o turn_cpu */
 	double growth_factor;             /* -f; 0 = fine-grained classes */
 	size_t chunk_bytes_min;           /* -n; 0 = default */
 	int hash_power;                   /* -o hashpower, 0 = default */

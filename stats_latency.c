@@ -26,6 +26,16 @@ static unsigned bucket_of(uint64_t us)
 	return bits < LATENCY_BUCKETS ? bits : LATENCY_BUCKETS - 1;
 }
 
+static enum turn_cause longest(const uint64_t spent_us[TURN_CAUSE_COUNT])
+{
+	enum turn_cause cause = TURN_OTHER;
+
+	for (int i = 0; i < TURN_CAUSE_COUNT; i++)
+		if (spent_us[i] > spent_us[cause])
+			cause = (enum turn_cause)i;
+	return cause;
+}
+
 void latency_record(struct latency *l, uint64_t total_us, const uint64_t spent_us[TURN_CAUSE_COUNT],
                     int64_t wall_ms)
 {
@@ -36,11 +46,16 @@ void latency_record(struct latency *l, uint64_t total_us, const uint64_t spent_u
 		return;
 	l->worst_us = total_us;
 	l->worst_wall_ms = wall_ms;
-	l->worst_cause = TURN_OTHER;
-	for (int i = 0; i < TURN_CAUSE_COUNT; i++)
-		if (spent_us[i] > spent_us[l->worst_cause])
-			l->worst_cause = (enum turn_cause)i;
+	l->worst_cause = longest(spent_us);
 	l->worst_cause_us = spent_us[l->worst_cause];
+}
+
+void latency_record_cpu(struct latency *l, uint64_t cpu_us, const uint64_t spent_us[TURN_CAUSE_COUNT])
+{
+	if (cpu_us <= l->worst_cpu_us)
+		return;
+	l->worst_cpu_us = cpu_us;
+	l->worst_cpu_cause = longest(spent_us);
 }
 
 void latency_reset(struct latency *l)
@@ -85,4 +100,8 @@ void latency_stats(const struct latency *l, const struct stats_sink *sink)
 	stats_str(sink, "worst_cause", turns ? names[l->worst_cause] : "none");
 	stats_u64(sink, "worst_cause_us", l->worst_cause_us);
 	stats_i64(sink, "worst_time", l->worst_wall_ms / MS_PER_S);
+	if (l->worst_cpu_us) {
+		stats_u64(sink, "worst_cpu_us", l->worst_cpu_us);
+		stats_str(sink, "worst_cpu_cause", names[l->worst_cpu_cause]);
+	}
 }

@@ -45,11 +45,15 @@ struct latency {
 	uint64_t worst_us, worst_cause_us;
 	enum turn_cause worst_cause; /* what it did longest */
 	int64_t worst_wall_ms;       /* when it ended; 0 = no turn yet */
+	uint64_t worst_cpu_us; /* of one turn, where that is counted (-o turn_cpu) */
+	enum turn_cause worst_cpu_cause;
 };
 
 /* A turn has ended that took total_us, and of these spent_us[] for each cause. */
 void latency_record(struct latency *l, uint64_t total_us, const uint64_t spent_us[TURN_CAUSE_COUNT],
                     int64_t wall_ms);
+/* The same turn took cpu_us of the processor: what it waited for one is not in it. */
+void latency_record_cpu(struct latency *l, uint64_t cpu_us, const uint64_t spent_us[TURN_CAUSE_COUNT]);
 void latency_reset(struct latency *l);
 void latency_stats(const struct latency *l, const struct stats_sink *sink);
 

@@ -115,7 +115,7 @@ load_items($n, 'stable', $count, 20);
 # ---- where memory and time go -------------------------------------------------------------
 
 {
-	my $s = node(args => ['-m', '64']);
+	my $s = node(args => ['-m', '64', '-o', 'turn_cpu']);
 	$s->start;
 	load_items($s, 'item', 120_000, 500);
 	my $memory = $s->stats('memory');
@@ -135,6 +135,8 @@ load_items($n, 'stable', $count, 20);
 	cmp_ok($latency->{worst_us}, '>', 0, 'one was the worst');
 	cmp_ok(abs($latency->{worst_time} - time), '<', 60 * slow_factor(), 'not long ago');
 	like($latency->{worst_cause}, qr/^\w+$/, 'with a cause');
+	cmp_ok($latency->{worst_cpu_us}, '>', 0, 'one took most of the processor');
+	like($latency->{worst_cpu_cause}, qr/^\w+$/, 'that has a cause, too');
 	cmp_ok($latency->{'cause_us:client'} + $latency->{'cause_us:rest'}, '>', $latency->{busy_us} / 2, 'time went to the client');
 	is($s->c->cmd('stats reset'), 'RESET', 'stats reset');
 	cmp_ok($s->stats('latency')->{turns}, '<', 10, 'begins anew');

@@ -51,6 +51,26 @@ sub push_bytes
 	$n->kill9;
 }
 
+# ---- many at once ------------------------------------------------------------------------
+
+# The peer, timers and new connections do not wait until all of them are answered.
+{
+	my ($count, $per_turn) = (600, 32);
+	my $n = node(args => ['-m', '32']);
+	$n->start;
+	$n->set('k', 'v');
+	my @c = map { $n->client(20) } 1 .. $count;
+	$_->cmd('mn') for @c;    # it has been accepted, too
+	my $before = $n->stats('latency')->{turns};
+	$n->freeze;
+	$_->put("get k\r\n") for @c;
+	$n->thaw;
+	my @wrong = grep { $_ ne "VALUE k 0 1\r\nv\r\n" } map { $_->read_values } @c;
+	all_ok(\@wrong, "$count clients ask at the same time: all are answered");
+	cmp_ok($n->stats('latency')->{turns} - $before, '>=', int($count / $per_turn), 'a turn has a bounded number of them');
+	$n->kill9;
+}
+
 # ---- uploads that halt -------------------------------------------------------------------
 
 {

@@ -73,7 +73,7 @@ static const char *latencies(const struct latency *l)
 START_TEST(turns_are_sorted_by_length)
 {
 	static const uint64_t lengths[] = {0, 1, 2, 3, 4, 7, 8, 1000, 1023, 1024, UINT64_C(1) << 40};
-	struct latency l = {{0}, {0}, 0, 0, TURN_OTHER, 0};
+	struct latency l = {0};
 	uint64_t spent[TURN_CAUSE_COUNT] = {0};
 	ck_assert_ptr_nonnull(strstr(latencies(&l), "turns=0;busy_us=0;turn_us:0-0=0;cause_us:other=0;"));
 	ck_assert_ptr_nonnull(strstr(latencies(&l), "worst_us=0;worst_cause=none;worst_cause_us=0;worst_time=0"));
@@ -89,7 +89,7 @@ END_TEST
 
 START_TEST(the_worst_turn)
 {
-	struct latency l = {{0}, {0}, 0, 0, TURN_OTHER, 0};
+	struct latency l = {0};
 	uint64_t first[TURN_CAUSE_COUNT] = {[TURN_CLIENT] = 30, [TURN_PEER] = 10};
 	uint64_t second[TURN_CAUSE_COUNT] = {[TURN_CLIENT] = 20, [TURN_SWEEP] = 70};
 	uint64_t third[TURN_CAUSE_COUNT] = {[TURN_ACCEPT] = 5};
@@ -106,6 +106,22 @@ START_TEST(the_worst_turn)
 }
 END_TEST
 
+START_TEST(the_turn_that_took_most_of_the_processor)
+{
+	struct latency l = {0};
+	uint64_t first[TURN_CAUSE_COUNT] = {[TURN_CLIENT] = 3000};
+	uint64_t second[TURN_CAUSE_COUNT] = {[TURN_CLIENT] = 20, [TURN_SWEEP] = 70};
+	latency_record(&l, 3000, first, 1000);
+	ck_assert_ptr_null(strstr(latencies(&l), "cpu"));
+	latency_record_cpu(&l, 30, first);
+	latency_record(&l, 90, second, 2000);
+	latency_record_cpu(&l, 85, second);
+	latency_record_cpu(&l, 84, first);
+	ck_assert_ptr_nonnull(strstr(latencies(&l), "worst_us=3000;"));
+	ck_assert_ptr_nonnull(strstr(latencies(&l), "worst_cpu_us=85;worst_cpu_cause=sweep"));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("stats");
@@ -114,6 +130,7 @@ int main(void)
 	tcase_add_test(tc, values_become_text);
 	tcase_add_test(tc, turns_are_sorted_by_length);
 	tcase_add_test(tc, the_worst_turn);
+	tcase_add_test(tc, the_turn_that_took_most_of_the_processor);
 	tcase_add_test(tc, an_overlong_value_is_cut);
 	tcase_add_test(tc, reset_zeroes_counters_and_keeps_gauges);
 	suite_add_tcase(suite, tc);

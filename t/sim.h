@@ -54,7 +54,9 @@
 	X(RESET, "RESET") X(STALL, "stall") X(UNSTALL, "unstall") X(CUT, "PARTITION")       \
 	X(HEAL, "heal") X(CRASH, "CRASH") X(TERM, "TERM") X(NOMEM, "alloc-failure")         \
 	X(SWAP, "SWAP-third-daemon") X(YOUNG, "DROP-young-link") X(TWIN, "set-on-both")         \
-	X(NOLISTEN, "listen-fails") X(QUIESCE, "QUIESCE")
+	X(NOLISTEN, "listen-fails") X(QUIESCE, "QUIESCE")                                   \
+	X(MEMLIMIT, "cache_memlimit") X(REASSIGN, "slabs-reassign") X(CRAWL, "crawl")           \
+	X(VIVIFY, "mg-N") X(RECACHE, "mg-R") X(AUTOVIV, "ma-N")
 
 enum op_type {
 #define X(id, name) OP_##id,
@@ -63,6 +65,13 @@ enum op_type {
 	OP_COUNT
 };
 #define OP_LAST_CLIENT OP_STALE
+#define OP_FIRST_EXTRA OP_MEMLIMIT /* these are a client's, too ... */
+#define OP_FIRST_LEASE OP_VIVIFY   /* ... and these are judged alone, or not done */
+
+static inline bool op_is_client(int type)
+{
+	return type <= OP_LAST_CLIENT || type >= OP_FIRST_EXTRA;
+}
 
 enum op_flags {
 	OPF_NOREPLY = 1 << 0,
@@ -139,7 +148,9 @@ const char *op_name(int type);
 	X(meta_get) X(meta_quiet) X(meta_base64) X(meta_outdated)                             \
 	X(binary_set) X(binary_add) X(binary_replace) X(binary_append) X(binary_prepend)      \
 	X(binary_cas) X(binary_delete) X(binary_incr) X(binary_decr) X(binary_touch)          \
-	X(binary_gat) X(binary_get) X(binary_flush) X(binary_quiet)
+	X(binary_gat) X(binary_get) X(binary_flush) X(binary_quiet)                          \
+	X(memory_lowered) X(reassigned) X(reassign_refused) X(pages_moved) X(crawled)         \
+	X(vivified) X(recache_won) X(recache_sent) X(counted_from_nothing)
 enum coverage {
 #define X(id) COV_##id,
 	SIM_COVERAGE_TABLE(X)
@@ -286,6 +297,9 @@ struct host {
 	uint64_t connect_seq;
 	uint32_t connect_attempt, tick_generation;
 	int64_t tick_at_us, down_until_us, stop_at_us;
+	size_t memory_low; /* the lowest limit so far */
+	bool reassigned;   /* an operator had a page moved: something may be evicted for it */
+	uint64_t pages_moved;
 	bool dial_next;
 	struct client clients[SIM_SESSIONS];
 	struct client *running; /* whose commands are being executed */

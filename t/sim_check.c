@@ -521,7 +521,7 @@ static void item_missing(struct host *h, const struct frame *f, const struct ite
 		g->refused = f->order.version;
 		raise(&g->gone_bound, f->order.version);
 	} else if (!h->may_fail && f->bytes < h->settings.item_bytes_max / 2 &&
-	           h->settings.memory_bytes_max > 16u << 20) {
+	           h->memory_low > 16u << 20) {
 		sim_fail(s, "P4", "%c was sent k%d v=%" PRIu64 " and dropped it without a reason",
 		         'A' + h->id, f->key, f->order.version);
 	} else {

@@ -4,7 +4,8 @@
  * Owns: the clients of each host. An operation becomes the text of a command;
  * mostly it is executed alone, whole, and judged (sim_reply.c) by what the node
  * showed before and after it; a part of those is said in the meta or the binary
- * protocol (sim_speech.c), the latter on a session of its own. Dribbled ones are
+ * protocol (sim_speech.c), the latter on a session of its own. Leases are meta
+ * commands as they stand; what an operator does is held to the grammar. Dribbled ones are
  * queued, and reach the session bit by bit in events of their own, their replies
  * being taken slowly or late; pipelines reach it in one piece. Those are held to the grammar, to the
  * registry of values ever written, and to P3: a reply shows nothing older than
@@ -19,6 +20,7 @@
  * Covered by: every run.
  */
 #include "compat.h"
+#include "items_stats.h"
 #include "sim.h"
 #include "sim_reply.h"
 #include "sim_speech.h"
@@ -26,6 +28,8 @@
 #define OUT_BYTES_MAX (8u << 20)
 #define TIGHT_MEMORY_BYTES (16u << 20)
 #define HOLD_SLACK_MS 200
+#define MEMLIMIT_MB_MIN 8 /* of the command */
+#define CLASSES_MAX 64
 
 /* A command being made. */
 struct command_text {
@@ -115,6 +119,7 @@ static void look(struct host *h, int key, struct shown *out)
 	out->visible = true;
 	out->order = item_order(i);
 	out->stale = i->bits & ITEM_STALE;
+	out->token = i->bits & ITEM_TOKEN;
 	out->flags = item_flags(i);
 	out->len = item_value_len(i);
 	out->value = malloc(out->len + 1);
@@ -193,6 +198,57 @@ static void make_storage(struct host *h, struct command_text *c, const char *key
 	j->value_len = c->value_len;
 }
 
+/* For an operator who moves pages: a class that has some, now and then any. */
+static int choose_class(struct host *h, struct prng *random)
+{
+	struct items *items = node_items(h->node);
+	struct items_class_info info;
+	struct items_gauges g;
+	int with_pages[CLASSES_MAX], count = 0;
+
+	items_gauges(items, &g);
+	for (int id = 1; id <= g.class_count && count < CLASSES_MAX; id++)
+		if (items_class_info(items, id, &info) && info.pages > 0)
+			with_pages[count++] = id;
+	if (count == 0 || prng_below(random, 8) == 0)
+		return 1 + (int)prng_below(random, (uint64_t)g.class_count);
+	return with_pages[prng_below(random, (uint64_t)count)];
+}
+
+static int make_operators(struct host *h, const struct op *op, char *out, size_t size)
+{
+	struct prng random = {op->seed};
+
+	if (op->type == OP_MEMLIMIT) {
+		int mb = op->a > MEMLIMIT_MB_MIN ? op->a : MEMLIMIT_MB_MIN; /* also in a shrunk plan */
+		size_t bytes = (size_t)mb << 20;
+		if (bytes < h->memory_low)
+			sim_cover(h->sim, COV_memory_lowered);
+		h->memory_low = bytes < h->memory_low ? bytes : h->memory_low;
+		return snprintf(out, size, "cache_memlimit %d\r\n", mb);
+	}
+	if (op->type == OP_CRAWL) {
+		sim_cover(h->sim, COV_crawled);
+		return snprintf(out, size, "lru_crawler crawl all\r\n");
+	}
+	h->reassigned = true;
+	int src = prng_below(&random, 3) ? choose_class(h, &random) : -1;
+	return snprintf(out, size, "slabs reassign %d %d\r\n", src, choose_class(h, &random));
+}
+
+static int make_lease(struct host *h, struct command_text *c, const char *key, char *out, size_t size)
+{
+	const struct op *op = c->op;
+	int64_t ttl_s = expiry(h, op, &c->judged);
+
+	c->judged.delta = (uint64_t)op->a;
+	c->judged.initial = op->seed % 1000;
+	if (op->type == OP_AUTOVIV)
+		return snprintf(out, size, "ma %s N%" PRId64 " J%" PRIu64 " D%d v c\r\n", key, ttl_s,
+		                c->judged.initial, op->a);
+	return snprintf(out, size, "mg %s f c v %c%" PRId64 "\r\n", key, op->type == OP_VIVIFY ? 'N' : 'R', ttl_s);
+}
+
 static void make_other(struct host *h, struct command_text *c, const char *key, const char *tail)
 {
 	const struct op *op = c->op;
@@ -221,6 +277,12 @@ static void make_other(struct host *h, struct command_text *c, const char *key, 
 	case OP_FLUSH: n = snprintf(out, size, "flush_all%s\r\n", tail); break;
 	case OP_FLUSHLATER: n = snprintf(out, size, "flush_all %d%s\r\n", op->a, tail); break;
 	case OP_STALE: n = snprintf(out, size, "md %s I\r\n", key); break;
+	case OP_MEMLIMIT:
+	case OP_REASSIGN:
+	case OP_CRAWL: n = make_operators(h, op, out, size); break;
+	case OP_VIVIFY:
+	case OP_RECACHE:
+	case OP_AUTOVIV: n = make_lease(h, c, key, out, size); break;
 	case OP_DELETE: n = snprintf(out, size, "delete %s%s\r\n", key, tail); break;
 	default: n = snprintf(out, size, "%s %s\r\n", name, key); break;
 	}
@@ -238,7 +300,7 @@ static void make_command(struct host *h, const struct op *op, bool judged, struc
 	c->op = op;
 	c->noreply = (op->flags & OPF_NOREPLY) && !reads && op->type != OP_STALE;
 	c->judged.op_type = op->type;
-	c->judged.relaxed = h->may_fail || h->settings.memory_bytes_max < TIGHT_MEMORY_BYTES ||
+	c->judged.relaxed = h->may_fail || h->memory_low < TIGHT_MEMORY_BYTES ||
 	                    h->settings.item_bytes_max < h->sim->plan.config.value_len_max * 2;
 	if (judged || op->type == OP_CAS)
 		look(h, op->key, &c->judged.before);
@@ -394,6 +456,8 @@ static void check_reply(struct host *h, const struct awaited *a, const struct re
 		         r->line);
 		return;
 	}
+	if (a->op_type == OP_REASSIGN)
+		sim_cover(s, r->kind == REPLY_OK ? COV_reassigned : COV_reassign_refused);
 	if (r->kind != REPLY_HIT)
 		return;
 	uint64_t hash = hash_key(r->value, r->value_len, r->flags);
@@ -446,6 +510,14 @@ static enum reply_kind silent_reply(const struct command_text *c)
 	}
 }
 
+static void cover_lease(struct sim *s, const struct judged *j)
+{
+	if (!j->before.visible)
+		sim_cover(s, j->op_type == OP_AUTOVIV ? COV_counted_from_nothing : COV_vivified);
+	else if (j->hit_won || j->hit_sent)
+		sim_cover(s, j->hit_won ? COV_recache_won : COV_recache_sent);
+}
+
 static void cover_judged(struct sim *s, const struct judged *j)
 {
 	switch (j->reply) {
@@ -462,6 +534,7 @@ static void cover_judged(struct sim *s, const struct judged *j)
 	case REPLY_HIT: sim_cover(s, COV_get_hit); break;
 	case REPLY_MISS: sim_cover(s, COV_get_miss); break;
 	case REPLY_META_DONE: sim_cover(s, COV_invalidated); break;
+	case REPLY_META_VALUE: cover_lease(s, j); break;
 	case REPLY_DELETED: sim_cover(s, COV_del_found); break;
 	case REPLY_NOT_FOUND: sim_cover(s, COV_del_notfound); break;
 	case REPLY_OK: sim_cover(s, j->op_type == OP_FLUSH ? COV_flush_now : COV_flush_delayed); break;
@@ -503,6 +576,11 @@ static void judge(struct host *h, struct client *c, struct command_text *t)
 		j->hit_flags = r.flags;
 		j->hit_has_cas = r.has_cas;
 		j->hit_cas = r.cas;
+		j->hit_won = r.won;
+		j->hit_sent = r.sent;
+		j->hit_stale = r.stale;
+		if (r.kind == REPLY_META_VALUE)
+			parse_u64((const char *)r.value, r.value_len, &j->number);
 	}
 	cover_judged(s, j);
 	const char *wrong = reply_judge(j);
@@ -517,6 +595,8 @@ static struct client *choose_speech(struct host *h, struct client *c, struct com
 {
 	struct prng random = {h->sim->plan.config.seed ^ (uint64_t)t->op->seed << 16 ^ t->op->type};
 
+	if (t->op->type >= OP_FIRST_LEASE)
+		return c;
 	speech_choose(&t->speech, t->text, t->len, prng_next(&random));
 	/* No memory to send a large value: text and binary say so, mg closes the session. */
 	if (h->may_fail && (t->op->type == OP_GET || t->op->type == OP_GETS || t->op->type == OP_GAT ||
@@ -724,6 +804,8 @@ void client_op(struct host *h, const struct op *op)
 		return;
 	bool busy = c->in_len > c->in_off || c->awaited_tail != c->awaited_head ||
 	            !session_is_idle(c->session);
+	if (op->type >= OP_FIRST_LEASE && (busy || h->may_fail || h->settings.repl_ack_ms))
+		return; /* nobody could judge it */
 	if (op->type == OP_PIPELINE) {
 		sim_cover(h->sim, COV_pipelined);
 		pipeline(h, c, op);
@@ -731,7 +813,8 @@ void client_op(struct host *h, const struct op *op)
 		fill(h, c, op);
 	} else if (op->type == OP_TOUCHES) {
 		touch_often(h, c, op);
-	} else if (busy || (op->flags & (OPF_DRIBBLE | OPF_BLIND)) || h->settings.repl_ack_ms) {
+	} else if (busy || (op->flags & (OPF_DRIBBLE | OPF_BLIND)) || h->settings.repl_ack_ms ||
+	           (op->type >= OP_FIRST_EXTRA && op->type < OP_FIRST_LEASE)) {
 		if (busy || (op->flags & OPF_DRIBBLE))
 			sim_cover(h->sim, COV_dribbled);
 		queue_command(h, c, op);
@@ -792,6 +875,11 @@ void clients_flush(struct host *h)
 
 void clients_poll(struct host *h)
 {
+	uint64_t moved = items_counters(node_items(h->node))->pages_moved;
+
+	if (moved > h->pages_moved)
+		sim_cover(h->sim, COV_pages_moved);
+	h->pages_moved = moved;
 	for (int i = 0; i < SIM_SESSIONS; i++)
 		if (h->clients[i].held)
 			is_held(h, &h->clients[i]);

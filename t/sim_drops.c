@@ -5,7 +5,8 @@
  * is given, so that a state which no rule drops survives: what stands in the
  * ghosts as "evicted" or "dropped by the bound" is no blanket excuse.
  *
- *   EVICT   memory is small, or an allocation was made to fail
+ *   EVICT   memory is small or was for a time, a page is moved by an operator, or an
+ *           allocation was made to fail
  *   EXPIRE  its time has passed
  *   FLUSH   it is below the barrier
  *   SWEEP   the peer's SWEEP said a number at or above it, that is not above the
@@ -222,7 +223,7 @@ static void check_reason(struct host *h, int key, const struct change *c)
 {
 	struct sim *s = h->sim;
 	const struct item *before = c->before;
-	bool ample = h->settings.memory_bytes_max > AMPLE_MEMORY_BYTES && !h->may_fail;
+	bool ample = h->memory_low > AMPLE_MEMORY_BYTES && !h->may_fail && !h->reassigned;
 
 	switch (c->cause) {
 	case CAUSE_EVICT:

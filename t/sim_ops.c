@@ -206,7 +206,7 @@ void op_run(struct sim *s, const struct op *op)
 	struct host *h = op_host(s, op);
 
 	sim_trace(s, op, sizeof(*op));
-	if (op->type > OP_LAST_CLIENT) {
+	if (!op_is_client(op->type)) {
 		fault(s, h, op);
 		return;
 	}

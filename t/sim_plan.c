@@ -25,6 +25,8 @@
  *   DROP-young-link                      a: frames that the next link carries
  *   purge                                a commands
  *   set-on-both                          a value bytes, at one instant
+ *   cache_memlimit                       a MiB
+ *   mg-N mg-R ma-N                       a delta (ma), b seconds of N or R
  *
  * Must not know: how any of it is done.
  *
@@ -448,6 +450,41 @@ static void begin_alike(struct gen *g)
 	p->ops[1].wait_us = 3500000;
 }
 
+/* ---- leases and operators ------------------------------------------------------------ */
+
+static void extra_op(struct gen *g, struct op *op, bool leases, bool operators)
+{
+	static const uint8_t lease_types[] = {OP_VIVIFY, OP_VIVIFY, OP_RECACHE, OP_RECACHE, OP_AUTOVIV};
+	static const uint8_t operator_types[] = {OP_REASSIGN, OP_REASSIGN, OP_REASSIGN, OP_MEMLIMIT, OP_CRAWL};
+	static const int32_t limits_mb[] = {8, 8, 8, 9, 12, 64};
+	bool lease = leases && (!operators || chance(g, 50));
+
+	*op = (struct op){.type = lease ? lease_types[below(g, ARRAY_LEN(lease_types))]
+	                                : operator_types[below(g, ARRAY_LEN(operator_types))],
+	                  .host = (uint8_t)below(g, 2), .key = (uint8_t)below(g, (uint64_t)g->plan->config.keys),
+	                  .wait_us = wait_us(g), .seed = (uint32_t)prng_next(&g->random)};
+	op->a = op->type == OP_MEMLIMIT ? limits_mb[below(g, ARRAY_LEN(limits_mb))] : (int32_t)below(g, 2000);
+	op->b = chance(g, 20) && op->type != OP_RECACHE ? 0 : (int32_t)range(g, 1, chance(g, 50) ? 2 : 15);
+}
+
+/* They are put between the others by a source of their own: what those are does not
+ * depend on it. A third of the runs has none. */
+static void add_extras(struct plan *p, uint64_t seed)
+{
+	struct gen g = {.random = {seed * UINT64_C(0x2545f491) + 99}, .plan = p};
+
+	prng_next(&g.random);
+	bool leases = chance(&g, 40), operators = chance(&g, 40);
+	if (!leases && !operators)
+		return;
+	for (int n = 1 + p->op_count / 10; n > 0 && p->op_count < SIM_OPS; n--) {
+		int at = 1 + (int)below(&g, (uint64_t)p->op_count);
+		memmove(&p->ops[at + 1], &p->ops[at], (size_t)(p->op_count - at) * sizeof(p->ops[0]));
+		extra_op(&g, &p->ops[at], leases, operators);
+		p->op_count++;
+	}
+}
+
 void plan_make(struct plan *p, uint64_t seed, int profile, int ops_max)
 {
 	struct gen g = {.random = {seed * UINT64_C(0x51ed2701) + 12345}, .plan = p};
@@ -486,6 +523,8 @@ void plan_make(struct plan *p, uint64_t seed, int profile, int ops_max)
 		begin_alike(&g);
 	else if (chance(&g, 60)) /* a pair before anything else */
 		p->ops[0].wait_us += 2500000;
+	if (count > 0)
+		add_extras(p, seed);
 }
 
 /* ---- printing ------------------------------------------------------------------------------ */
@@ -506,7 +545,7 @@ void plan_print_config(const struct sim_config *c)
 void plan_print_op(const struct op *op, int number)
 {
 	printf("%4d  %c: %s", number, 'A' + op->host, op_names[op->type]);
-	if (op->type <= OP_LAST_CLIENT)
+	if (op_is_client(op->type))
 		printf(" k%d", op->key);
 	printf(" a=%d b=%d%s%s%s%s  (+%u us)\n", op->a, op->b, op->flags & OPF_NOREPLY ? " noreply" : "",
 	       op->flags & OPF_DRIBBLE ? " dribbled" : "", op->flags & OPF_NUMBER ? " number" : "",

@@ -27,7 +27,7 @@ static const struct {
         {"STORED", REPLY_STORED},       {"NOT_STORED", REPLY_NOT_STORED}, {"EXISTS", REPLY_EXISTS},
         {"NOT_FOUND", REPLY_NOT_FOUND}, {"DELETED", REPLY_DELETED},       {"TOUCHED", REPLY_TOUCHED},
         {"OK", REPLY_OK},               {"END", REPLY_MISS},              {"HD", REPLY_META_DONE},
-        {"NF", REPLY_META_NONE},
+        {"NF", REPLY_META_NONE},        {"EN", REPLY_MISS},
 };
 
 /* "VALUE key flags bytes [cas]": false when malformed. */
@@ -64,6 +64,45 @@ static size_t read_hit(const char *p, size_t len, size_t line_len, const char *l
 	return head + value_len + 7;
 }
 
+/* "VA length flags", where the flags are f, c, W, X and Z. */
+static size_t read_meta_value(const char *p, size_t len, size_t line_len, char *line, struct reply *r)
+{
+	size_t head = line_len + 2;
+	uint64_t value_len, flags = 0;
+	char copy[sizeof(r->line)], *rest = copy;
+	bool good = true;
+
+	r->kind = REPLY_BAD;
+	snprintf(copy, sizeof(copy), "%s", line + 3);
+	const char *word = strsep(&rest, " ");
+	if (!parse_u64(word, strlen(word), &value_len))
+		return head;
+	if (len < head + value_len + 2)
+		return 0;
+	while (good && (word = strsep(&rest, " ")) != NULL) {
+		switch (word[0]) {
+		case 'f': good = parse_u64(word + 1, strlen(word + 1), &flags); break;
+		case 'c': good = r->has_cas = parse_u64(word + 1, strlen(word + 1), &r->cas); break;
+		case 'W': r->won = true; break;
+		case 'X': r->stale = true; break;
+		case 'Z': r->sent = true; break;
+		default: good = false; break;
+		}
+	}
+	r->flags = (uint32_t)flags;
+	r->value = (const uint8_t *)p + head;
+	r->value_len = value_len;
+	if (good && memcmp(p + head + value_len, "\r\n", 2) == 0)
+		r->kind = REPLY_META_VALUE;
+	return head + value_len + 2;
+}
+
+static bool is_refusal(const char *line)
+{
+	return strncmp(line, "BUSY ", 5) == 0 || strncmp(line, "NOSPARE ", 8) == 0 ||
+	       strncmp(line, "SAME ", 5) == 0 || strncmp(line, "BADCLASS ", 9) == 0;
+}
+
 size_t reply_read(const uint8_t *data, size_t len, struct reply *r)
 {
 	const char *p = (const char *)data;
@@ -77,6 +116,8 @@ size_t reply_read(const uint8_t *data, size_t len, struct reply *r)
 	snprintf(r->line, sizeof(r->line), "%.*s", (int)line_len, p);
 	if (strncmp(r->line, "VALUE ", 6) == 0)
 		return read_hit(p, len, line_len, r->line, r);
+	if (strncmp(r->line, "VA ", 3) == 0)
+		return read_meta_value(p, len, line_len, r->line, r);
 	for (size_t i = 0; i < ARRAY_LEN(lines); i++)
 		if (strcmp(r->line, lines[i].line) == 0)
 			r->kind = lines[i].kind;
@@ -84,6 +125,8 @@ size_t reply_read(const uint8_t *data, size_t len, struct reply *r)
 		r->kind = REPLY_SERVER_ERROR;
 	else if (strncmp(r->line, "CLIENT_ERROR ", 13) == 0)
 		r->kind = REPLY_CLIENT_ERROR;
+	else if (is_refusal(r->line))
+		r->kind = REPLY_REFUSED;
 	else if (parse_u64(r->line, line_len, &r->number))
 		r->kind = REPLY_NUMBER;
 	return line_len + 2;
@@ -116,6 +159,12 @@ bool reply_allowed(int op_type, enum reply_kind kind)
 	        [OP_STALE] = KIND(META_DONE) | KIND(META_NONE),
 	        [OP_FLUSH] = KIND(OK),
 	        [OP_FLUSHLATER] = KIND(OK),
+	        [OP_MEMLIMIT] = KIND(OK),
+	        [OP_REASSIGN] = KIND(OK) | KIND(REFUSED),
+	        [OP_CRAWL] = KIND(OK) | KIND(REFUSED),
+	        [OP_VIVIFY] = KIND(META_VALUE) | KIND(SERVER_ERROR),
+	        [OP_RECACHE] = KIND(META_VALUE) | KIND(MISS),
+	        [OP_AUTOVIV] = KIND(META_VALUE) | KIND(CLIENT_ERROR) | KIND(SERVER_ERROR),
 	};
 
 	return allowed[op_type] & (1u << kind);
@@ -326,6 +375,66 @@ static const char *judge_read(const struct judged *j)
 	return unchanged(&j->before, &j->after) ? NULL : "a read changed something";
 }
 
+/* ---- leases ----------------------------------------------------------------------- */
+
+/* What a read made: an empty item, to be filled by who made it. */
+static const char *judge_made(const struct judged *j)
+{
+	if (j->reply != REPLY_META_VALUE)
+		return j->relaxed ? NULL : "mg N of nothing made nothing";
+	if (j->hit_len != 0 || !j->hit_won || j->hit_sent || j->hit_stale)
+		return "mg N made a key, and did not say that it is empty and its reader's";
+	if (!j->after.token || j->hit_cas != j->after.order.version)
+		return "mg N made a key, and another one is shown";
+	return judge_new(j, NULL, 0, 0, j->exptime);
+}
+
+/* Who is told to store anew: the first with R when little time is left, the first
+ * of a stale value. */
+static const char *judge_lease(const struct judged *j)
+{
+	const struct shown *b = &j->before;
+	bool late = j->op_type == OP_RECACHE && b->order.exptime && b->order.exptime < j->exptime;
+	bool wins = (b->stale || late) && !b->token;
+
+	if (!b->visible && j->op_type == OP_VIVIFY)
+		return judge_made(j);
+	if (j->reply != (b->visible ? REPLY_META_VALUE : REPLY_MISS))
+		return "wrong reply to mg";
+	if (!unchanged(b, &j->after))
+		return "mg changed something";
+	if (!b->visible)
+		return NULL;
+	const char *wrong = judge_hit(j);
+	if (wrong)
+		return wrong;
+	if (j->hit_stale != b->stale || j->hit_sent != b->token)
+		return "X or Z is not what is held";
+	if (j->hit_won != wins)
+		return wins ? "nobody was told to recache" : "was told to recache out of turn";
+	return j->after.token == (b->token || wins) ? NULL : "who has W was not remembered";
+}
+
+static const char *judge_autoviv(const struct judged *j)
+{
+	struct judged as_incr = *j;
+	char number[24];
+
+	if (!j->before.visible && j->reply == REPLY_META_VALUE) {
+		int n = snprintf(number, sizeof(number), "%" PRIu64, j->initial);
+		if (j->number != j->initial || j->hit_cas != j->after.order.version)
+			return "ma N made another number than it was to";
+		return judge_new(j, (const uint8_t *)number, (size_t)n, 0, j->exptime);
+	}
+	if (!j->before.visible)
+		return j->relaxed ? NULL : "ma N of nothing made nothing";
+	if (j->reply == REPLY_META_VALUE) {
+		as_incr.reply = REPLY_NUMBER;
+		as_incr.told_cas = j->hit_cas;
+	}
+	return judge_arithmetic(&as_incr, true);
+}
+
 const char *reply_judge(const struct judged *j)
 {
 	const char *wrong = j->reply == REPLY_HIT ? judge_hit(j) : NULL;
@@ -351,6 +460,9 @@ const char *reply_judge(const struct judged *j)
 	case OP_GATS: return judge_touch(j, REPLY_HIT, REPLY_MISS);
 	case OP_GET:
 	case OP_GETS: return judge_read(j);
+	case OP_VIVIFY:
+	case OP_RECACHE: return judge_lease(j);
+	case OP_AUTOVIV: return judge_autoviv(j);
 	case OP_FLUSH: return j->after.visible ? "flushed, but shown" : NULL;
 	default: return NULL;
 	}

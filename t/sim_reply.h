@@ -22,6 +22,8 @@ enum reply_kind {
 	REPLY_MISS, /* END */
 	REPLY_META_DONE, /* HD */
 	REPLY_META_NONE, /* NF */
+	REPLY_META_VALUE, /* VA */
+	REPLY_REFUSED, /* to an operator: BUSY and its like */
 	REPLY_SERVER_ERROR,
 	REPLY_CLIENT_ERROR
 };
@@ -34,6 +36,7 @@ struct reply {
 	uint32_t flags;
 	bool has_cas;
 	uint64_t cas;
+	bool won, sent, stale; /* VA: W, Z, X */
 	const uint8_t *value; /* into the buffer read from */
 	size_t value_len;
 };
@@ -45,7 +48,7 @@ bool reply_allowed(int op_type, enum reply_kind kind);
 
 /* What a node shows of a key. */
 struct shown {
-	bool visible, stale;
+	bool visible, stale, token; /* token: W was given here */
 	struct state_order order;
 	uint32_t flags;
 	uint8_t *value; /* a copy */
@@ -61,7 +64,7 @@ struct judged {
 	uint32_t flags, exptime;
 	const uint8_t *value;
 	size_t value_len;
-	uint64_t cas, delta;
+	uint64_t cas, delta, initial;
 	bool stale_if_older; /* ms I: an older CAS unique stores a stale value */
 	uint64_t told_cas;   /* the answer names the CAS unique of what it stored; 0: it does not */
 	struct shown before, after;
@@ -70,7 +73,7 @@ struct judged {
 	const uint8_t *hit_value;
 	size_t hit_len;
 	uint32_t hit_flags;
-	bool hit_has_cas;
+	bool hit_has_cas, hit_won, hit_sent, hit_stale;
 	uint64_t hit_cas;
 };
 

@@ -220,7 +220,9 @@ void host_start(struct host *h)
 	        h->dial_next ? " with -x" : "");
 	h->up = true;
 	h->in_turn = h->stopping = h->listening = h->ports_open = h->may_fail = false;
-	h->connect_seq = 0;
+	h->connect_seq = h->pages_moved = 0;
+	h->memory_low = h->settings.memory_bytes_max;
+	h->reassigned = false;
 	h->tick_at_us = INT64_MAX;
 	keys_make(h);
 	check_reset(h);

@@ -184,6 +184,8 @@ static void not_stored(struct repl *r, const struct wire_frame *f, const struct 
 	refuse(r, f->order.version);
 	if (verdict == TAKE && held)
 		items_remove(r->items, key, CAUSE_PEER, &f->order);
+	else /* of the same version, and the values could not be compared: it stays */
+		confirm(r, held, f->order.version);
 	repl_apply_not_stored(r, f->value_len);
 }
 

@@ -13,7 +13,8 @@
  *          compare node_wants() with what is: ports, link, connect, stop
  *          send what the link has got, arm the timer
  *
- * The wait is skipped while somebody has yielded or the node is due already.
+ * The wait is skipped while somebody has yielded or the node is due already, and with
+ * -o busy_poll for that long after something has happened.
  *
  * Invariants
  *  [T1] the clock is read once per turn, and node_set_now() gets every reading
@@ -69,6 +70,7 @@ void net_turn(struct net *net)
 		return;
 	int64_t mono_us = clock_us(CLOCK_MONOTONIC);
 	net_meter_begin(&net->meter, mono_us);
+	net->mono_us = mono_us;
 	net->now.mono_ms = mono_us / 1000;
 	net->now.wall_ms = clock_us(CLOCK_REALTIME) / 1000;
 	net->now_is_read = true;
@@ -270,7 +272,11 @@ static void reconcile(struct net *net, const struct net_hooks *hooks)
 
 static void end_of_turn(struct net *net, const struct net_hooks *hooks, size_t yielded_before)
 {
+	bool served = net->callbacks > 0;
+
 	net_turn(net);
+	if (served)
+		net->served_us = net->mono_us;
 	if (yielded_before) {
 		net_meter_cause(&net->meter, TURN_REST);
 		net_conns_resume(net, yielded_before);
@@ -306,6 +312,12 @@ static void close_all(struct net *net)
 		log_printf(net->log, LOG_INFO, "Exiting normally");
 }
 
+/* Whether something happened so recently that more is worth looking for awake. */
+static bool is_polling(const struct net *net)
+{
+	return net->mono_us - net->served_us < net->settings->busy_poll_us;
+}
+
 int net_run(struct net *net, struct node *node, const struct net_hooks *hooks)
 {
 	net->node = node;
@@ -320,9 +332,10 @@ int net_run(struct net *net, struct node *node, const struct net_hooks *hooks)
 	while (!net->done) {
 		size_t yielded = net_conns_yielded(net);
 		bool due = net->timer_due_ms <= net->now.mono_ms; /* armed just now */
+		int wait = yielded || due || is_polling(net) ? EVLOOP_NONBLOCK : 0;
 		net->now_is_read = false;
 		net->callbacks = 0;
-		if (event_base_loop(net->base, EVLOOP_ONCE | (yielded || due ? EVLOOP_NONBLOCK : 0)) < 0) {
+		if (event_base_loop(net->base, EVLOOP_ONCE | wait) < 0) {
 			log_printf(net->log, LOG_ERROR, "the event loop failed: %s", strerror(errno));
 			net->exit_code = NET_EXIT_OS_ERROR;
 			break;

@@ -128,6 +128,7 @@ struct net {
 	int64_t started_ms; /* mono */
 	bool now_is_read; /* in this turn */
 	unsigned callbacks; /* of this turn, and its end */
+	int64_t mono_us, served_us; /* when this turn began, and the last with an event */
 	struct net_meter meter;
 	size_t program_bytes; /* resident when serving began */
 

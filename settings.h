@@ -69,6 +69,7 @@ struct settings {
 	bool evict;                       /* !-M */
 	bool track_sizes;                 /* -o track_sizes */
 	bool turn_cpu;                    /* -o turn_cpu */
+	int busy_poll_us;                 /* -o busy_poll, 0 off */
 	double growth_factor;             /* -f; 0 = fine-grained classes */
 	size_t chunk_bytes_min;           /* -n; 0 = default */
 	int hash_power;                   /* -o hashpower, 0 = default */

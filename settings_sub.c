@@ -52,6 +52,8 @@ static const struct suboption suboptions[] = {
          "SECONDS: close clients idle for longer (default: never)"},
         {"track_sizes", SUB_TRUE, FIELD(track_sizes), 0, 0, 0,
          "count items by size, for \"stats sizes\""},
+        {"busy_poll", SUB_INT, FIELD(busy_poll_us), 0, 1000000, 1,
+         "US: look for more that long before sleeping (default 0)"},
         {"turn_cpu", SUB_TRUE, FIELD(turn_cpu), 0, 0, 0,
          "processor time, too, in \"stats latency\""},
         {"watcher_logbuf_size", SUB_SIZE, FIELD(watch_queue_bytes), 4, 1 << 20, 1 << 10,

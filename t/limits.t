@@ -71,6 +71,20 @@ sub push_bytes
 	$n->kill9;
 }
 
+# ---- a server that does not sleep at once ----------------------------------------------
+
+{
+	my $n = node(args => ['-m', '32', '-o', 'busy_poll=100000']);
+	$n->start;
+	$n->set('k', 'v');
+	my $turns = sub { return $n->stats('latency')->{turns} };
+	my $before = $turns->();
+	my ($cpu, $since) = (-1, now());
+	wait_ok { my $ms = $n->cpu_ms; ($cpu, $since) = ($ms, now()) if $ms != $cpu; now() - $since > 0.3 } 'busy_poll: it sleeps after a while';
+	cmp_ok($turns->() - $before, '>', 100, 'and was awake until then');
+	$n->kill9;
+}
+
 # ---- uploads that halt -------------------------------------------------------------------
 
 {

@@ -273,7 +273,7 @@ static const struct {
         {"temporary_ttl=61", 1, NULL}, {"temporary_ttl", -1, "Missing numeric argument for temporary_ttl"},
         {"no_lru_maintainer,temporary_ttl=61", -1, "temporary_ttl requires lru_maintainer to be enabled"},
         {"idle_timeout=10", 0, NULL}, {"worker_logbuf_size=64", 1, NULL}, {"watcher_logbuf_size=64", 0, NULL},
-        {"watcher_logbuf_size=3", -1, "watcher_logbuf_size must be between 4 and"}, {"track_sizes", 0, NULL}, {"turn_cpu", 0, NULL},
+        {"watcher_logbuf_size=3", -1, "watcher_logbuf_size must be between 4 and"}, {"track_sizes", 0, NULL}, {"turn_cpu", 0, NULL}, {"busy_poll=50", 0, NULL}, {"busy_poll=1000001", -1, "busy_poll must be between 0 and"},
         {"worker_logbuf_size=x", -1, "could not parse argument to worker_logbuf_size"},
         {"slab_sizes=100-200-300", 1, NULL}, {"slab_sizes=100-100", -1, "cannot be lower than or equal to"},
         {"slab_sizes=100-104", -1, "must be at least 8 bytes larger than previous class"},

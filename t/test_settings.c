@@ -138,6 +138,8 @@ END_TEST
 
 START_TEST(replication_options)
 {
+	if (!WITH_REPLICATION)
+		return;
 	parse_ok("-X 11300");
 	ck_assert(s.replicated);
 	ck_assert_int_eq(s.repl_port, 11300);
@@ -187,10 +189,6 @@ START_TEST(suboptions)
 	ck_assert_str_eq(s.repl_listen, "127.0.0.2");
 	ck_assert(!s.maxconns_fast);
 	ck_assert(!s.repl_compat);
-	parse_ok("-X 11212 -o repl_compat=repcached");
-	ck_assert(s.repl_compat);
-	parse_ok("-X 11212 -o repl_compat=repcached,repl_compat=none");
-	ck_assert(!s.repl_compat);
 	parse_ok("-o idle_timeout=5,hashpower=20,maxconns_fast");
 	ck_assert_int_eq(s.idle_timeout_s, 5);
 	ck_assert_int_eq(s.hash_power, 20);
@@ -203,6 +201,17 @@ START_TEST(suboptions)
 	ck_assert_str_eq(s.repl_listen, "fe80::1%eth0");
 	parse_ok("-o repl_listen=db1.example");
 	ck_assert_str_eq(s.repl_listen, "db1.example");
+}
+END_TEST
+
+START_TEST(suboptions_of_the_link)
+{
+	if (!WITH_REPLICATION)
+		return;
+	parse_ok("-X 11212 -o repl_compat=repcached");
+	ck_assert(s.repl_compat);
+	parse_ok("-X 11212 -o repl_compat=repcached,repl_compat=none");
+	ck_assert(!s.repl_compat);
 	/* who may connect to the link port */
 	parse_ok("-X 11212");
 	ck_assert_int_eq(s.repl_accept, REPL_ACCEPT_ANY);
@@ -273,7 +282,9 @@ static const struct {
         {"temporary_ttl=61", 1, NULL}, {"temporary_ttl", -1, "Missing numeric argument for temporary_ttl"},
         {"no_lru_maintainer,temporary_ttl=61", -1, "temporary_ttl requires lru_maintainer to be enabled"},
         {"idle_timeout=10", 0, NULL}, {"worker_logbuf_size=64", 1, NULL}, {"watcher_logbuf_size=64", 0, NULL},
-        {"watcher_logbuf_size=3", -1, "watcher_logbuf_size must be between 4 and"}, {"track_sizes", 0, NULL}, {"turn_cpu", 0, NULL}, {"busy_poll=50", 0, NULL}, {"busy_poll=1000001", -1, "busy_poll must be between 0 and"},
+        {"watcher_logbuf_size=3", -1, "watcher_logbuf_size must be between 4 and"},
+        {"track_sizes", 0, NULL}, {"turn_cpu", 0, NULL}, {"busy_poll=50", 0, NULL},
+        {"busy_poll=1000001", -1, "busy_poll must be between 0 and"},
         {"worker_logbuf_size=x", -1, "could not parse argument to worker_logbuf_size"},
         {"slab_sizes=100-200-300", 1, NULL}, {"slab_sizes=100-100", -1, "cannot be lower than or equal to"},
         {"slab_sizes=100-104", -1, "must be at least 8 bytes larger than previous class"},
@@ -320,6 +331,7 @@ START_TEST(all_suboptions)
 END_TEST
 
 #define NO_SASL "This server is not built with SASL support."
+#define NO_LINK "This server is built without replication: no -x, no -X"
 
 static const struct {
 	const char *line;
@@ -368,8 +380,10 @@ static const struct {
         {"-o repl_accept", 1, "repl_accept is any or peer, not \"\""},
         {"-o repl_compat", 1, "repl_compat must be repcached or none"},
         {"-o repl_compat=REPCACHED", 1, "repl_compat must be repcached or none"},
-        {"-X 1 -o repl_compat=repcached,repl_secret_file=/x", 64, "repl_compat=repcached and repl_secret_file ex"},
-        {"-X 11212 -o repl_accept=peer", 64, "repl_accept=peer needs -x: it accepts that host only"},
+        {"-X 1 -o repl_compat=repcached,repl_secret_file=/x", 64,
+         WITH_REPLICATION ? "repl_compat=repcached and repl_secret_file ex" : NO_LINK},
+        {"-X 11212 -o repl_accept=peer", 64,
+         WITH_REPLICATION ? "repl_accept=peer needs -x: it accepts that host only" : NO_LINK},
         {"-o repl_tombstones=65536", 64, "repl_tombstones cannot be more than 1/2 of memory max."},
         {"-l 1.2.3.4:http", 71, "Invalid port number: \"http\""},
         {"-l 1.2.3.4:70000", 71, "Invalid port number: \"70000\""},
@@ -380,7 +394,7 @@ static const struct {
         {"-X", 64, "-X takes the replication port, and none follows (to refuse dumps of keys say --disable"},
         {"-X -v", 64, "-X takes the replication port, \"-v\" is no number (to refuse dumps of keys say --dis"},
         {"-X 70000", 64, "ERROR: Invalid replication port number 70000."},
-        {"-x db2 -X 0", 64, "-X 0 (any free port) cannot be used with -x"},
+        {"-x db2 -X 0", 64, WITH_REPLICATION ? "-X 0 (any free port) cannot be used with -x" : NO_LINK},
         {"-x ~", 1, "Illegal address: "},
         {"-q 0", 1, "Queue length must be greater than 0"},
         {"-S -B ascii", 64, WITH_SASL ? "-S works with the binary protocol only" : NO_SASL},
@@ -476,6 +490,7 @@ int main(void)
 	tcase_add_test(tc, replication_options);
 	tcase_add_test(tc, who_may_log_in);
 	tcase_add_test(tc, suboptions);
+	tcase_add_test(tc, suboptions_of_the_link);
 	tcase_add_test(tc, notices);
 	tcase_add_test(tc, all_suboptions);
 	tcase_add_loop_test(tc, failure, 0, ARRAY_LEN(failures));

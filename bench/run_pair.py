@@ -9,13 +9,13 @@ import time
 
 from run_cases import KEYS
 from run_report import LIMIT, Row
-from run_servers import HOST, Ours, free_port, load, start_load
+from run_servers import COPY_SECONDS_MAX, HOST, Ours, free_port, load, start_load
 
 MIB = 1 << 20
 
 
-def wait_in_sync(server, items, seconds=60):
-    end = time.monotonic() + seconds
+def wait_in_sync(server, items):
+    end = time.monotonic() + COPY_SECONDS_MAX
     while time.monotonic() < end:
         stats = server.ask_stats()
         if int(stats.get("curr_items", 0)) >= items:
@@ -29,6 +29,7 @@ def peer_pair(run, memory=1024):
     link = free_port()
     master = Ours(run.settings, run.settings.server_core, memory, ["-X", str(link)])
     peer = Ours(run.settings, run.settings.peer_core, memory, ["-x", HOST, "-X", str(link)])
+    peer.start_seconds_max = COPY_SECONDS_MAX
     return master, peer
 
 
@@ -61,31 +62,35 @@ def case_peer(run):
     if shared:
         note += "; peer and load generator share a core, so requests/s suffer for want of " \
                 "a third one, and the bar is put to us/request"
-    rows = [Row("set, peer in sync", "requests/s", bars=[] if shared else [("alone", 0.90)],
+    rows = [Row("set, peer in sync", "requests/s", bars=[] if shared else [("alone", 0.90, "peer")],
                 note=note),
-            Row("get, peer in sync", "requests/s", bars=[] if shared else [("alone", 0.97)],
+            Row("get, peer in sync", "requests/s", bars=[] if shared else [("alone", 0.97, "peer")],
                 note=note),
-            Row("set, peer in sync", "us/request", "less", bars=[("alone", 1.11)], figure=False),
-            Row("get, peer in sync", "us/request", "less", bars=[("alone", 1.03)], figure=False)]
+            Row("set, peer in sync", "us/request", "less", bars=[("alone", 1.11, "peer")],
+                figure=False),
+            Row("get, peer in sync", "us/request", "less", bars=[("alone", 1.03, "peer")],
+                figure=False)]
     for i in range(run.rounds):
+        if run.time_is_up(i, run.rounds):
+            break
         for name, with_peer in (("this", True), ("alone", False)):
             run.progress("round %d/%d %s" % (i + 1, run.rounds, name))
             for row, value in zip(rows, measure_pair(run, with_peer)):
                 row.add(name, value)
-        run.check_time()
     return rows
 
 
 def copy_once(run, items, value_size, memory, during):
     """Fill a master, let a new peer copy it; seconds from the peer's start to
     its holding everything, and the time a client's get takes before and meanwhile."""
+    label = "%d items of %d bytes, " % (items, value_size)
     probe = {"keys": items, "value_size": value_size, "conns": 10, "rate": 2000, "urgent": True}
     master, peer = peer_pair(run, memory=memory)
     with master:
-        run.progress("filling")
+        run.progress(label + "filling")
         load(run.settings, master, keys=items, value_size=value_size, preload=True, duration=0)
         idle = load(run.settings, master, duration=during, **probe)
-        run.progress("copying")
+        run.progress(label + "copying")
         clients = start_load(run.settings, master, duration=during, **probe)
         time.sleep(0.2)
         start = time.monotonic()
@@ -103,21 +108,23 @@ def case_copy(run):
     probe_note = "open loop, 2,000 gets a second; *idle* is the same before the copy"
     note = "%d %s over loopback, from the start of the peer's process to its holding all; " \
            "with two cores the peer shares one with the clients"
-    rows = [Row("full copy, small", "items/s", bars=[(LIMIT, 1e6)], figure=False,
+    rows = [Row("full copy, small", "items/s", bars=[(LIMIT, 1e6, "copy")], figure=False,
                 note=note % (items, "items of 100 bytes")),
-            Row("full copy, small", "p99 us during it", "less", bars=[("idle", 1.5)],
+            Row("full copy, small", "p99 us during it", "less", bars=[("idle", 1.5, "copy p99")],
                 figure=False, note=probe_note),
-            Row("full copy, large", "MB/s", bars=[(LIMIT, 800)], figure=False,
+            Row("full copy, large", "MB/s", bars=[(LIMIT, 800, "copy")], figure=False,
                 note=note % (big, "values of 10 KiB")),
-            Row("full copy, large", "p99 us during it", "less", bars=[("idle", 1.5)],
+            Row("full copy, large", "p99 us during it", "less", bars=[("idle", 1.5, "copy p99")],
                 figure=False, note=probe_note)]
-    for i in range(1 if run.quick else 2):
+    count = 1 if run.quick else 3
+    for i in range(count):
+        if run.time_is_up(i, count):
+            break
         for at, count, size, memory in ((0, items, 100, 1024), (2, big, 10240, 1536)):
             seconds, idle, busy = copy_once(run, count, size, memory, 2)
             rows[at].add("this", count / seconds if at == 0 else count * size / seconds / 1e6)
             rows[at + 1].add("this", busy)
             rows[at + 1].add("idle", idle)
-        run.check_time()
     return rows
 
 
@@ -161,8 +168,10 @@ def case_lag(run):
                 figure=False, note="from a set's answer at one node to its being read at the "
                 "other; includes the reader's round trip"),
             Row("replication lag, full write load", "p50 ms", "less", figure=False)]
-    for i in range(run.rounds):
-        run.progress("round %d/%d" % (i + 1, run.rounds))
+    for i in range(run.few_rounds):
+        if run.time_is_up(i, run.few_rounds):
+            break
+        run.progress("round %d/%d" % (i + 1, run.few_rounds))
         master, peer = peer_pair(run)
         with master, peer:
             load(run.settings, master, keys=KEYS, preload=True, duration=0)

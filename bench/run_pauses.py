@@ -9,16 +9,19 @@ import threading
 import time
 
 from run_cache import allowed_connections
-from run_cases import rounds
 from run_pair import Line
 from run_report import LIMIT, Row
 from run_servers import HOST, load, start_load
 
 HUGE_BYTES = 100 * 1000 * 1000
+HUGE_WHEN_FULL = "100 MB value, full cache"
+# How much longer than it should storing may take before the items expire.
+EXPIRY_SPARE = 1.5
 
 
 def probe_while(run, server, work, seconds):
-    """The longest round trip in ms that one quiet client sees while `work` runs."""
+    """What one quiet client sees while `work` runs, in ms: the longest round trip, and
+    the 99.9th percentile."""
     probe = start_load(run.settings, server, conns=1, keys=1, rate=5000, poisson=True,
                        urgent=True, duration=seconds, mix="get", prefix="quiet:")
     errors = []
@@ -35,7 +38,7 @@ def probe_while(run, server, work, seconds):
     thread.join()
     if errors:
         raise RuntimeError(errors[0])
-    return r["max_us"] / 1000
+    return r["max_us"] / 1000, r["p999_us"] / 1000
 
 
 def connect_many(server, count):
@@ -51,8 +54,9 @@ def connect_many(server, count):
 def huge_value(server):
     line = Line(server)
     value = b"v" * HUGE_BYTES
-    if line.ask(b"set huge 0 0 %d\r\n" % HUGE_BYTES + value + b"\r\n") != b"STORED\r\n":
-        raise RuntimeError("a value of 100 MB was refused")
+    answer = line.ask(b"set huge 0 0 %d\r\n" % HUGE_BYTES + value + b"\r\n")
+    if answer != b"STORED\r\n":
+        raise RuntimeError("a value of 100 MB was refused: " + answer.decode().strip())
     line.socket.sendall(b"get huge\r\n")
     left = HUGE_BYTES
     while left > 0:
@@ -63,14 +67,99 @@ def huge_value(server):
     line.socket.close()
 
 
+def list_all_keys(server):
+    """A walk over the whole cache."""
+    line = Line(server)
+    line.socket.sendall(b"lru_crawler metadump all\r\n")
+    end = b""
+    while not end.endswith(b"END\r\n"):
+        piece = line.socket.recv(1 << 20)
+        if not piece:
+            raise RuntimeError("the server hung up")
+        end = (end + piece)[-5:]
+        if end.endswith(b"ERROR\r\n"):
+            raise RuntimeError("a list of all keys was refused")
+    line.socket.close()
+
+
 def longest_turn(server):
     """In ms, and what took so long, from `stats latency`."""
     stats = server.ask_stats(" latency")
     return int(stats["worst_us"]) / 1000, stats["worst_cause"]
 
 
-WORK = ("idle", "2 million stores", "sizes change", "a million expire", "flush_all",
-        "10,000 connects", "100 MB value")
+class Pauses:
+    """One server after the other is treated the same."""
+
+    MEMORY = 512
+
+    def __init__(self, run):
+        self.run = run
+        self.items = 200000 if run.quick else 2000000
+        self.connections = allowed_connections()
+        self.turns = Row("stats latency", "longest turn, ms", "less",
+                         bars=[(LIMIT, 1.0, "pauses")], figure=False)
+
+    def server(self, kind):
+        return kind(self.run.settings, self.run.settings.server_core, self.MEMORY)
+
+    def probed(self, server, work, seconds):
+        return probe_while(self.run, server, work, seconds)
+
+    def store(self, server, count, prefix, size=100, expiry=None):
+        start = time.monotonic()
+        load(self.run.settings, server, keys=count, preload=server.checks_values, duration=0,
+             expiry=expiry, prefix=prefix, conns=1, value_size=size)
+        return time.monotonic() - start
+
+    def empty(self, server):
+        """What is measured on a server that holds nothing."""
+        yield "idle", self.probed(server, lambda: None, 1)
+        if server.checks_values: # the echo server stores nothing
+            yield "100 MB value", self.probed(server, lambda: huge_value(server), 2)
+
+    def expire(self, server, count):
+        """All in the same second, soon after they have been stored."""
+        took = self.store(server, count // 4, "warm:")
+        at = int(time.time() + EXPIRY_SPARE * 4 * took) + 2
+        self.store(server, count, "gone:", expiry=at)
+        return self.probed(server, lambda: None, max(0, at - time.time()) + 3)
+
+    def filled(self, server):
+        """What is measured while it fills, and when it is full."""
+        items = self.items
+        yield "%s stores" % million(items), self.probed(
+            server, lambda: self.store(server, items, "fill:"), 3)
+        yield "list of all keys", self.probed(server, lambda: list_all_keys(server), 2)
+        yield "sizes change", self.probed(
+            server, lambda: self.store(server, items // 8, "big:", size=2048), 2)
+        Line(server).ask(b"flush_all\r\n")
+        yield "%s expire at once" % million(items // 2), self.expire(server, items // 2)
+        self.store(server, items // 2, "more:")
+        yield "flush_all", self.probed(server, lambda: Line(server).ask(b"flush_all\r\n"), 1)
+        yield "%d connects" % self.connections, self.probed(
+            server, lambda: connect_many(server, self.connections), 2)
+        try:
+            yield HUGE_WHEN_FULL, self.probed(server, lambda: huge_value(server), 2)
+        except RuntimeError as error:
+            if server.name == "this":
+                raise
+            self.run.remark("%s, %s: %s" % (server.name, HUGE_WHEN_FULL, error))
+        if server.name == "this":
+            turn, cause = longest_turn(server)
+            self.turns.add("this", turn)
+            self.turns.note = "since the server's start; the longest was in: " + cause
+
+    def all(self, kind):
+        with self.server(kind) as server:
+            yield from self.empty(server)
+        if kind.checks_values:
+            with self.server(kind) as server:
+                yield from self.filled(server)
+
+
+def million(count):
+    return "%g million" % (count / 1e6)
 
 
 def case_pauses(run):
@@ -78,43 +167,20 @@ def case_pauses(run):
     kinds = [k for k in run.kinds if k.name in ("this", "mc-t1", "echo")]
     note = "one client, 5,000 gets a second on a quiet connection; includes what the machine " \
            "itself adds, see idle and echo"
-    rows = [Row("pause, " + name, "max ms", "less", figure=False, note=note,
-                bars=[(LIMIT, 1.0)]) for name in WORK]
-    turns = Row("stats latency", "longest turn, ms", "less", bars=[(LIMIT, 1.0)], figure=False)
-    items = 200000 if run.quick else 2000000
-    connections = allowed_connections()
-
-    def measure(server):
-        def store(count, prefix, size=100, expiry=None):
-            load(run.settings, server, keys=count, preload=server.checks_values, duration=0,
-                 expiry=expiry, prefix=prefix, conns=1, value_size=size)
-
-        def probed(work, seconds):
-            return probe_while(run, server, work, seconds)
-
-        yield probed(lambda: None, 1)
-        if not server.checks_values: # the echo server stores nothing
-            return
-        yield probed(lambda: store(items, "fill:"), 3)
-        yield probed(lambda: store(items // 8, "big:", size=2048), 2)
-        Line(server).ask(b"flush_all\r\n")
-        store(items // 2, "gone:", expiry=2)
-        yield probed(lambda: None, 4)
-        store(items // 2, "more:")
-        yield probed(lambda: Line(server).ask(b"flush_all\r\n"), 1)
-        yield probed(lambda: connect_many(server, connections), 2)
-        try:
-            huge = probed(lambda: huge_value(server), 2)
-        except RuntimeError as error:
-            if server.name == "this":
-                raise
-            run.remark("%s: %s" % (server.name, error))
-            return
-        if server.name == "this":
-            turn, cause = longest_turn(server)
-            turns.add("this", turn)
-            turns.note = "since the server's start; the longest was in: " + cause
-        yield huge # last: nobody comes back for what is behind it
-
-    rounds(run, rows, kinds, measure, memory=512, count=3 if run.settings.profile == "long" else 1)
-    return rows + [turns]
+    pauses = Pauses(run)
+    rows = {}
+    count = 3 if run.settings.profile == "long" else 1
+    for i in range(count):
+        if run.time_is_up(i, count):
+            break
+        for kind in kinds:
+            for name, figures in pauses.all(kind):
+                run.progress("round %d/%d %s: %s" % (i + 1, count, kind.name, name))
+                if name not in rows:
+                    case = "pause, " + name
+                    rows[name] = (Row(case, "max ms", "less", figure=False, note=note,
+                                      bars=[(LIMIT, 1.0, "pauses")]),
+                                  Row(case, "p99.9 ms", "less", figure=False))
+                for row, value in zip(rows[name], figures):
+                    row.add(kind.name, value)
+    return [row for pair in rows.values() for row in pair] + [pauses.turns]

@@ -20,6 +20,7 @@ class Row:
     better   "more" or "less"
     bars     [(server, factor)]: `this` must be at least (at most) factor times it;
              [(LIMIT, number)]: at least (at most) the number
+             a third member names what EXPLANATIONS says about missing it
     figure   whether it belongs into the plot
     """
 
@@ -101,6 +102,16 @@ def show_bars(row, server):
 
 def missed(rows):
     return [(r, b) for r in rows for b in r.bars if r.verdict(b) is False]
+
+
+EXPLANATIONS = "doc/performance.txt, section 6"
+
+
+def show_why(row, bar):
+    """Where to read about a missed bar."""
+    if row.verdict(bar) is not False:
+        return ""
+    return "see \"%s\"" % bar[2] if len(bar) > 2 else "not explained"
 
 
 def unmeasured(rows):
@@ -230,9 +241,13 @@ def write_bars(f, rows):
     bars = [(r, b) for r in rows for b in r.bars]
     f.write("## Bars\n\n%d bars, %d missed, %d not measured.\n\n" %
             (len(bars), len(missed(rows)), len(unmeasured(rows))))
-    f.write("| case | unit | bar |\n|---|---|---|\n")
+    if missed(rows):
+        f.write("What profiles say about those that are missed is in %s, under the words given "
+                "here.\n\n" % EXPLANATIONS)
+    f.write("| case | unit | bar | why |\n|---|---|---|---|\n")
     for row, bar in sorted(bars, key=lambda rb: rb[0].verdict(rb[1]) is not False):
-        f.write("| %s | %s | %s |\n" % (row.case, row.unit, show_bar(row, bar)))
+        f.write("| %s | %s | %s | %s |\n" % (row.case, row.unit, show_bar(row, bar),
+                                            show_why(row, bar)))
 
 
 def write_markdown(rows, path, facts, remarks, svg):

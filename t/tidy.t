@@ -296,6 +296,17 @@ my @tests = map { s{^\Q$top\E/}{}r } glob("$top/t/*.t"), glob("$top/t/clients/*.
 	ok(!@wrong, 'tests: no fixed ports, no bare sleeps') or diag map { "  $_\n" } @wrong;
 }
 
+# ---- the benchmark -------------------------------------------------------------
+
+{
+	my $explained = text_of("$top/doc/performance.txt");
+	my @words = map { text_of($_) =~ /\((?:LIMIT|"[\w-]+"), [\d.e]+, "([^"]+)"\)/g }
+		glob("$top/bench/run_*.py");
+	my @missing = grep { index($explained, qq{ - "$_": }) < 0 } @words;
+	ok(@words && !@missing, 'what a page says of a missed bar is in doc/performance.txt')
+		or diag map { "  $_\n" } @missing;
+}
+
 # ---- the archive of layers 0 to 5 ----------------------------------------------
 
 SKIP: {

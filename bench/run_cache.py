@@ -125,7 +125,7 @@ def case_traces(run):
         if not run.settings.data or not os.path.exists(path):
             run.remark("trace %s is not there (--data), left out" % name)
             continue
-        if run.time_is_up(i, len(TRACES), "traces"):
+        if run.time_is_up(i, len(TRACES), "traces", len(TRACES)):
             break
         of_trace, jobs = trace_jobs(run, path, bits, median, limits, most)
         at_once(run, jobs)
@@ -180,7 +180,7 @@ def case_twitter(run):
     clusters = run.clusters or CLUSTERS
     rows = []
     for i, (name, haste) in enumerate(clusters):
-        if run.time_is_up(i, len(clusters), "workloads"):
+        if run.time_is_up(i, len(clusters), "workloads", len(clusters)):
             break
         jobs = twitter_jobs(run, name, workloads[name], haste)
         at_once(run, jobs, TWITTER_AT_ONCE)

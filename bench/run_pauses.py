@@ -95,7 +95,7 @@ class Pauses:
 
     def __init__(self, run):
         self.run = run
-        self.items = 200000 if run.quick else 2000000
+        self.items = 100000 if run.quick else 1000000
         self.connections = allowed_connections()
         self.turns = Row("stats latency", "longest turn, ms", "less",
                          bars=[(LIMIT, 1.0, "pauses")], figure=False)
@@ -120,8 +120,8 @@ class Pauses:
 
     def expire(self, server, count):
         """All in the same second, soon after they have been stored."""
-        took = self.store(server, count // 4, "warm:")
-        at = int(time.time() + EXPIRY_SPARE * 4 * took) + 2
+        took = self.store(server, count // 10, "warm:")
+        at = int(time.time() + EXPIRY_SPARE * 10 * took) + 2
         self.store(server, count, "gone:", expiry=at)
         return self.probed(server, lambda: None, max(0, at - time.time()) + 3)
 
@@ -132,9 +132,9 @@ class Pauses:
             server, lambda: self.store(server, items, "fill:"), 3)
         yield "list of all keys", self.probed(server, lambda: list_all_keys(server), 2)
         yield "sizes change", self.probed(
-            server, lambda: self.store(server, items // 8, "big:", size=2048), 2)
+            server, lambda: self.store(server, items // 5, "big:", size=2048), 2)
         Line(server).ask(b"flush_all\r\n")
-        yield "%s expire at once" % million(items // 2), self.expire(server, items // 2)
+        yield "%s expire at once" % million(items), self.expire(server, items)
         self.store(server, items // 2, "more:")
         yield "flush_all", self.probed(server, lambda: Line(server).ask(b"flush_all\r\n"), 1)
         yield "%d connects" % self.connections, self.probed(

@@ -31,6 +31,7 @@
 #define REPL_HELD_BYTES_MAX (16u << 20)
 #define REPL_COPY_BYTES_MAX (64u << 10)  /* larger values wait by reference */
 #define REPL_PIN_BYTES_MIN 512           /* smaller ones never do */
+#define REPL_WALK_PIN_BYTES_MIN 4096     /* in a walk not so large ones do, too */
 /* What a bucket of small states and control frames may add to repl_buffer (P5). */
 #define REPL_OVERRUN_BYTES (64u << 10)
 #define REPL_WALK_STATES_PER_TURN 512

@@ -117,14 +117,14 @@ bool repl_legacy_put_item(struct repl *r, const struct item *i, bool by_referenc
 	size_t copied = by_reference ? REPL_BLOCK_BYTES : m.value_len + 4;
 	if (!repl_out_prepare(out, 2 * TEXT_LINE_BYTES_MAX + copied))
 		return false;
-	if (by_reference && !(pinned = repl_out_pin(out, (struct item *)(uintptr_t)i)))
+	if (by_reference && !(pinned = repl_out_pin(out, (struct item *)(uintptr_t)i, TEXT_LINE_BYTES_MAX)))
 		return false;
-	uint8_t *line = repl_out_room(out, TEXT_LINE_BYTES_MAX);
-	repl_out_commit(out, text_encode(line, &m));
-	if (pinned)
-		repl_out_append_pinned(out, pinned);
-	else
+	if (pinned) {
+		repl_out_append_pinned(out, pinned, text_encode(pinned->data, &m));
+	} else {
+		repl_out_commit(out, text_encode(repl_out_room(out, TEXT_LINE_BYTES_MAX), &m));
 		repl_out_copy_value(out, i);
+	}
 	memcpy(repl_out_room(out, 2), "\r\n", 2);
 	repl_out_commit(out, 2);
 	r->counts.items_sent++;

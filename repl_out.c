@@ -132,9 +132,9 @@ void repl_out_copy_value(struct repl_out *o, const struct item *i)
 	}
 }
 
-struct repl_block *repl_out_pin(struct repl_out *o, struct item *i)
+struct repl_block *repl_out_pin(struct repl_out *o, struct item *i, size_t head_size)
 {
-	struct repl_block *b = malloc(sizeof(*b));
+	struct repl_block *b = malloc(sizeof(*b) + head_size);
 
 	if (!b || !items_pin(o->items, i)) {
 		free(b);
@@ -145,12 +145,23 @@ struct repl_block *repl_out_pin(struct repl_out *o, struct item *i)
 	return b;
 }
 
-void repl_out_append_pinned(struct repl_out *o, struct repl_block *pinned)
+void repl_out_append_pinned(struct repl_out *o, struct repl_block *pinned, size_t head_len)
 {
-	assert(pinned->item && pinned->start == 0);
+	assert(pinned->item && pinned->start == 0 && pinned->head == 0);
+	pinned->head = head_len;
+	pinned->end += head_len;
 	link_block(o, pinned);
 	o->appended += pinned->end;
 	o->pinned_bytes += pinned->end;
+}
+
+/* What waits of the bytes in the block itself. */
+static struct iovec own_bytes(const struct repl_block *b)
+{
+	size_t end = b->item ? b->head : b->end;
+	size_t len = end > b->start ? end - b->start : 0;
+
+	return (struct iovec){(void *)(uintptr_t)(b->data + b->start), len};
 }
 
 int repl_out_iov(const struct repl_out *o, struct iovec *iov, int iov_max)
@@ -158,18 +169,18 @@ int repl_out_iov(const struct repl_out *o, struct iovec *iov, int iov_max)
 	int count = 0;
 
 	for (const struct repl_block *b = o->head; b && count < iov_max; b = b->next) {
-		if (b->item) {
-			int n = items_value_iov(o->items, b->item, b->start, iov + count, iov_max - count);
-			size_t covered = 0;
+		size_t covered = own_bytes(b).iov_len;
+		if (covered > 0)
+			iov[count++] = own_bytes(b);
+		if (b->item && count < iov_max) {
+			size_t from = b->start + covered - b->head;
+			int n = items_value_iov(o->items, b->item, from, iov + count, iov_max - count);
 			for (int p = 0; p < n; p++)
 				covered += iov[count + p].iov_len;
 			count += n;
-			if (covered < b->end - b->start)
-				break; /* what follows must not overtake the rest */
-		} else if (b->end > b->start) {
-			iov[count++] =
-				(struct iovec){(void *)(uintptr_t)(b->data + b->start), b->end - b->start};
 		}
+		if (covered < b->end - b->start)
+			break; /* what follows must not overtake the rest */
 	}
 	return count;
 }
@@ -224,6 +235,8 @@ const char *repl_out_check(const struct repl_out *o)
 	for (const struct repl_block *b = o->head; b; b = b->next) {
 		if (b->start > b->end || (!b->item && b->end > REPL_BLOCK_BYTES))
 			return "repl_out: a block ends before it starts";
+		if (b->item ? b->end != b->head + item_value_len(b->item) : b->head != 0)
+			return "repl_out: a value of another length behind a head";
 		*(b->item ? &pinned : &copied) += b->end - b->start;
 		if (!b->next && b != o->tail)
 			return "repl_out: tail is not the last block";

@@ -1,14 +1,15 @@
 /*
  * repl_out.h - what waits to be sent on one connection of the link.
  *
- * Owns: a queue of bytes in fixed blocks, in which the value of a large item
- * can stand by reference (pinned, so that its bytes stay as they are). Blocks
- * are taken as needed and given back as they are sent; nothing is ever moved
- * or reallocated, so no append pauses the loop however much waits.
+ * Owns: a queue of bytes in fixed blocks, in which the value of an item can
+ * stand by reference (pinned, so that its bytes stay as they are), behind the
+ * few bytes that go before it. Blocks are taken as needed and given back as they
+ * are sent; nothing is ever moved or reallocated, so no append pauses the loop
+ * however much waits.
  *
- *     head                                        tail      spare
- *     [....bytes####] -> [item 7, from 81920] -> [bytes]   -> [] -> []
- *          ^sent                                      ^appended
+ *     head                                              tail      spare
+ *     [....bytes####] -> [head, item 7, from 81920] -> [bytes]   -> [] -> []
+ *          ^sent                                            ^appended
  *
  * Must not know: frames, what may be dropped, when too much waits.
  *
@@ -29,8 +30,9 @@
 
 struct repl_block {
 	struct repl_block *next;
-	struct item *item; /* not NULL: a pinned item; offsets are into its value */
-	size_t start, end; /* what of it waits */
+	struct item *item; /* not NULL: a pinned item, whose value follows the head */
+	size_t head;       /* bytes of data that go before it; 0 without an item */
+	size_t start, end; /* what of the block, head and value together, waits */
 	uint8_t data[];
 };
 
@@ -59,9 +61,11 @@ void repl_out_commit(struct repl_out *o, size_t len);
 /* Append an item's value, prepared. */
 void repl_out_copy_value(struct repl_out *o, const struct item *i);
 /* Or by reference, in two steps, so that a frame's head goes out only if its
- * value can follow. NULL: no memory, nothing done. */
-struct repl_block *repl_out_pin(struct repl_out *o, struct item *i);
-void repl_out_append_pinned(struct repl_out *o, struct repl_block *pinned);
+ * value can follow: the caller writes the head, at most head_size bytes, to the
+ * data of the block, then appends both. NULL: no memory, nothing done. Needs no
+ * preparing. */
+struct repl_block *repl_out_pin(struct repl_out *o, struct item *i, size_t head_size);
+void repl_out_append_pinned(struct repl_out *o, struct repl_block *pinned, size_t head_len);
 
 int repl_out_iov(const struct repl_out *o, struct iovec *iov, int iov_max);
 void repl_out_sent(struct repl_out *o, size_t len);

@@ -100,21 +100,24 @@ static struct item *pinnable(const struct item *i)
 	return (struct item *)(uintptr_t)i;
 }
 
-/* Whether a value is sent from where it lies: it is large, or (in a walk, which
- * sends the states of a bucket in one go) there is no more room to copy it. */
-static bool goes_by_reference(const struct repl *r, size_t len)
+/* Whether a walk sends a value from where it lies: it is large; there is no more
+ * room to copy it (the states of a bucket go in one piece); or it is not small, for
+ * then copying costs more than pinning, as long as little of the cache is pinned. */
+static bool walk_goes_by_reference(const struct repl *r, size_t len)
 {
-	size_t copied = r->link->out.copied_bytes;
-	return len > REPL_COPY_BYTES_MAX ||
-	       (len > REPL_PIN_BYTES_MIN && copied + len > r->settings->repl_buffer_bytes);
+	const struct repl_out *out = &r->link->out;
+	if (len > REPL_COPY_BYTES_MAX)
+		return true;
+	if (len > REPL_PIN_BYTES_MIN && out->copied_bytes + len > r->settings->repl_buffer_bytes)
+		return true;
+	return len >= REPL_WALK_PIN_BYTES_MIN && !repl_is_text(r) &&
+	       out->pinned_bytes + len <= pinned_bytes_max(r);
 }
 
-static bool put_item(struct repl *r, const struct item *i)
+static bool put_item(struct repl *r, const struct item *i, bool by_reference)
 {
 	struct repl_out *out = link_out(r);
 	size_t len = item_value_len(i);
-	bool by_reference = goes_by_reference(r, len);
-	struct repl_block *pinned = NULL;
 
 	if (repl_is_text(r))
 		return repl_legacy_put_item(r, i, by_reference);
@@ -129,16 +132,18 @@ static bool put_item(struct repl *r, const struct item *i)
 		.value_len = (uint32_t)len,
 	};
 
-	if (!repl_out_prepare(out, 2 * WIRE_HEAD_BYTES_MAX + (by_reference ? 0 : len)))
-		return false;
-	if (by_reference && !(pinned = repl_out_pin(out, pinnable(i))))
-		return false;
-	uint8_t *head = repl_out_room(out, WIRE_HEAD_BYTES_MAX);
-	repl_out_commit(out, wire_frame_encode(head, &f));
-	if (pinned)
-		repl_out_append_pinned(out, pinned);
-	else
+	if (by_reference) {
+		struct repl_block *pinned = repl_out_pin(out, pinnable(i), WIRE_HEAD_BYTES_MAX);
+		if (!pinned)
+			return false;
+		repl_out_append_pinned(out, pinned, wire_frame_encode(pinned->data, &f));
+	} else {
+		if (!repl_out_prepare(out, 2 * WIRE_HEAD_BYTES_MAX + len))
+			return false;
+		uint8_t *head = repl_out_room(out, WIRE_HEAD_BYTES_MAX);
+		repl_out_commit(out, wire_frame_encode(head, &f));
 		repl_out_copy_value(out, i);
+	}
 	r->counts.items_sent++;
 	return true;
 }
@@ -289,7 +294,7 @@ static bool put_if_room(struct repl *r, const struct item *i)
 	bool by_reference = len > REPL_COPY_BYTES_MAX;
 
 	return repl_send_has_room(r, WIRE_HEAD_BYTES_MAX + (by_reference ? 0 : len), by_reference ? len : 0) &&
-	       put_item(r, i);
+	       put_item(r, i, by_reference);
 }
 
 static bool put_live(struct repl *r, const struct change *change)
@@ -432,7 +437,7 @@ static bool walk_item(struct repl *r, const struct item *i)
 
 	if (lacks || items_touched_above(r->items, i, s->cut)) {
 		r->counts.walks[s->cause].items++;
-		return put_item(r, i);
+		return put_item(r, i, walk_goes_by_reference(r, item_value_len(i)));
 	}
 	if (s->sweeps)
 		return put_keyed(r, WIRE_HAVE, item_key(i), i->key_len, &order);

@@ -189,6 +189,19 @@ static void split_one(struct assoc *a)
 	}
 }
 
+void assoc_expect(struct assoc *a, uint64_t entries)
+{
+	uint64_t wanted = entries / ASSOC_LOAD_MAX + 1;
+
+	if (wanted > a->buckets_max)
+		wanted = a->buckets_max;
+	if (a->count > 0 || wanted <= assoc_bucket_count(a))
+		return;
+	while (a->mask + 1 <= wanted / 2)
+		a->mask = a->mask << 1 | 1;
+	a->split = wanted - (a->mask + 1);
+}
+
 /* ---- insert, delete, replace -------------------------------------------------- */
 
 void assoc_insert(struct assoc *a, uint64_t hash, uint32_t handle)

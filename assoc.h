@@ -67,6 +67,10 @@ bool assoc_init(struct assoc *a, uint64_t entries_expected, uint64_t entries_max
                 assoc_hashes *hashes, const void *ctx);
 void assoc_release(struct assoc *a);
 
+/* So many entries are about to come: an empty table gets the buckets for them at
+ * once, which costs nothing, instead of by splitting. Otherwise nothing happens. */
+void assoc_expect(struct assoc *a, uint64_t entries);
+
 static inline uint8_t assoc_tag(uint64_t hash)
 {
 	uint8_t tag = (uint8_t)(hash >> 56);

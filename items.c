@@ -20,6 +20,8 @@
 #include "items_internal.h"
 
 #define HASH_POWER_DEFAULT 16
+/* An index that is made for items to come takes at most this part of the memory. */
+#define EXPECT_SHARE 64
 /* The expiry of a client's removal, as the model has it. */
 #define REMOVAL_EXPTIME 1
 
@@ -182,6 +184,13 @@ const struct item *items_state(struct items *it, const struct key *key)
 	items_catch_up(it);
 	const struct item *i = find_state(it, key, &handle);
 	return i && !item_flushed(it, i) ? i : NULL;
+}
+
+void items_expect(struct items *it, uint64_t count)
+{
+	uint64_t bytes = it->limit.bytes / EXPECT_SHARE;
+	uint64_t most = bytes / sizeof(struct assoc_bucket) * ASSOC_LOAD_MAX;
+	assoc_expect(&it->assoc, count < most ? count : most);
 }
 
 void items_prefetch(const struct items *it, uint64_t hash)

@@ -256,6 +256,10 @@ bool items_is_pinned(const struct items *it, const struct item *i);
  * the barrier) or tombstone; NULL = nothing held. */
 const struct item *items_state(struct items *it, const struct key *key);
 
+/* So many states will come from the peer, it says: an empty cache makes its index
+ * ready for them, as far as that is no more than a small part of its memory. */
+void items_expect(struct items *it, uint64_t count);
+
 /* Own states above this version (and touched ones) are not settled: dropping
  * one leaves a tombstone. Tombstones with a stamp at or below it are freed;
  * touched bits set before it are cleared lazily. Never goes down except by

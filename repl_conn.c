@@ -283,8 +283,47 @@ static bool expects_line(const struct repl_conn *c, const uint8_t *data)
 	return c->state == CONN_HEARING || c->state == CONN_PROVING || c->state == CONN_ASKING;
 }
 
+/* A state that arrives meets a place of the index, and perhaps an item, that
+ * nobody has looked at for long. They are fetched while those before it are applied:
+ * the index's bucket AHEAD_BUCKETS frames early, the item AHEAD_ITEMS frames early. */
+#define AHEAD_BUCKETS 8
+#define AHEAD_ITEMS 4
+
+struct ahead {
+	const uint8_t *at; /* the next frame to look at; NULL: none was */
+	unsigned count;    /* frames between the one applied and that one */
+	unsigned next;     /* place in hashes of the next one */
+	uint64_t hashes[AHEAD_BUCKETS];
+};
+
+/* One frame, the first one at data, will be applied now. */
+static void look_ahead(const struct items *it, struct ahead *a, const uint8_t *data, const uint8_t *end)
+{
+	const uint8_t *key;
+	size_t key_len, n;
+
+	if (!a->at || a->count == 0) {
+		a->at = data;
+		a->count = 0;
+	}
+	while (a->count < AHEAD_BUCKETS && (n = wire_frame_peek(a->at, (size_t)(end - a->at), &key, &key_len))) {
+		uint64_t hash = items_key(it, key, key_len).hash;
+		items_prefetch(it, hash);
+		if (a->count >= AHEAD_ITEMS)
+			items_prefetch_item(it, a->hashes[(a->next - AHEAD_ITEMS) % AHEAD_BUCKETS]);
+		a->hashes[a->next++ % AHEAD_BUCKETS] = hash;
+		a->count++;
+		a->at += n;
+	}
+	if (a->count > 0)
+		a->count--;
+}
+
 static void feed(struct repl_conn *c, const uint8_t *data, size_t len)
 {
+	struct ahead ahead = {0};
+	const uint8_t *end = data + len;
+
 	while (len > 0 && is_open(c)) { /* [K2] */
 		size_t n;
 		if (c == c->repl->link && repl_recv_is_held(c->repl)) {
@@ -296,14 +335,17 @@ static void feed(struct repl_conn *c, const uint8_t *data, size_t len)
 			repl_conn_junk(c, "input before the answer");
 			return;
 		}
-		if (repl_legacy_takes(c, c->in.part_len ? c->in.part[0] : data[0]))
+		if (repl_legacy_takes(c, c->in.part_len ? c->in.part[0] : data[0])) {
 			n = repl_legacy_feed(c, data, len);
-		else if (expects_line(c, data))
+		} else if (expects_line(c, data)) {
 			n = feed_line(c, data, len);
-		else if (c->in.fate != VALUE_NONE)
+		} else if (c->in.fate != VALUE_NONE) {
 			n = feed_value(c, data, len);
-		else
+		} else {
+			if (c->in.part_len == 0)
+				look_ahead(c->repl->items, &ahead, data, end);
 			n = feed_head(c, data, len);
+		}
 		assert(n > 0 && n <= len);
 		data += n;
 		len -= n;

@@ -561,6 +561,7 @@ void repl_link_up(struct repl_conn *c)
 	repl_notice(r, "link with %s (node %016" PRIx64 ", %" PRIu64 " items) is up, this node is %s%s",
 		    c->addr, c->hello.node_id, c->hello.items, c->outgoing ? "SLAVE" : "MASTER",
 		    cut ? "; the peer gets what it missed" : "; the peer gets a full copy");
+	items_expect(r->items, c->hello.items);
 	repl_recv_start(r);
 	repl_send_start(r, cut);
 	repl_tell(r, REPL_NEWS_UP, 0);

@@ -176,6 +176,21 @@ enum wire_status wire_frame_decode(const uint8_t *data, size_t len, size_t body_
 	return WIRE_OK;
 }
 
+size_t wire_frame_peek(const uint8_t *data, size_t len, const uint8_t **key, size_t *key_len)
+{
+	if (len < WIRE_FRAME_BYTES + WIRE_ITEM_BYTES || data[0] == 0 || data[0] >= WIRE_TYPE_COUNT)
+		return 0;
+	const struct frame_row *row = &rows[data[0]];
+	size_t body_len = load_be32(data + 1);
+	const uint8_t *body = data + WIRE_FRAME_BYTES;
+	if (!row->keyed || body_len <= row->fixed_len || body_len > len - WIRE_FRAME_BYTES)
+		return 0;
+	size_t rest = body_len - row->fixed_len;
+	*key_len = data[0] == WIRE_ITEM ? body[WIRE_ITEM_BYTES - 1] : rest;
+	*key = body + row->fixed_len;
+	return *key_len <= rest && *key_len <= WIRE_KEY_BYTES_MAX ? WIRE_FRAME_BYTES + body_len : 0;
+}
+
 static void write_order(uint8_t *p, const struct state_order *o)
 {
 	store_be64(p, o->version);

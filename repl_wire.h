@@ -82,6 +82,10 @@ enum wire_status wire_frame_decode(const uint8_t *data, size_t len, size_t body_
                                    size_t *consumed, const char **error);
 /* The head of f at out (WIRE_HEAD_BYTES_MAX bytes of room); returns its length. */
 size_t wire_frame_encode(uint8_t *out, const struct wire_frame *f);
+/* A look at a frame that lies whole in data, unchecked, for who wants to know
+ * beforehand which key comes: its length, 0 when it does not lie there whole or has
+ * no key. */
+size_t wire_frame_peek(const uint8_t *data, size_t len, const uint8_t **key, size_t *key_len);
 const char *wire_type_name(enum wire_type type);
 
 enum wire_auth {

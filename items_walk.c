@@ -29,6 +29,17 @@ static void prefetch_bucket(const struct items *it, const struct assoc_bucket *b
 		prefetch(item_at(it, b->handles[slot]));
 }
 
+/* Items of a bucket that will be read whole: a small one is a few lines long. */
+#define WALK_LINES 3
+static void prefetch_items(const struct items *it, const struct assoc_bucket *b)
+{
+	for (int slot = 0; slot < ASSOC_SLOTS && b->tags[slot]; slot++) {
+		const uint8_t *i = (const uint8_t *)item_at(it, b->handles[slot]);
+		for (int line = 0; line < WALK_LINES; line++)
+			prefetch(i + 64 * line);
+	}
+}
+
 /* The next position of a cursor, and its bucket fetched ahead. */
 static void advance(const struct items *it, struct items_cursor *cursor)
 {
@@ -61,11 +72,19 @@ size_t items_walk(struct items *it, struct items_cursor *cursor, size_t max_stat
 {
 	size_t visited = 0, buckets = 0;
 	bool stop = false;
+	struct items_cursor next = *cursor;
 	items_catch_up(it);
+	if (!cursor->done)
+		advance(it, &next);
 	while (!cursor->done && !stop && visited + buckets / WALK_BUCKETS_PER_STATE < max_states) {
-		visited += walk_bucket(it, cursor->position, visit, ctx, &stop);
+		uint64_t position = cursor->position;
+		*cursor = next;
+		if (!next.done) { /* while this bucket is visited, the next one's items arrive */
+			prefetch_items(it, assoc_walk_bucket(&it->assoc, next.position));
+			advance(it, &next);
+		}
+		visited += walk_bucket(it, position, visit, ctx, &stop);
 		buckets++;
-		advance(it, cursor);
 	}
 	return visited;
 }

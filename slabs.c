@@ -33,6 +33,10 @@
 #define WIDE_BYTES 2048
 #define WIDE 3
 
+/* A class that has so many pages gets the memory of a further one in one piece. */
+#define POPULATE_PAGES_MIN 16
+#define SLAB_PAGE_PIECES (SLAB_PAGE_BYTES / SLAB_PIECE_BYTES)
+
 /* A free chunk. */
 struct free_chunk {
 	uint32_t zero;
@@ -221,6 +225,22 @@ static uint32_t take_page(struct slabs *s)
 	return page;
 }
 
+/* Make what is not resident of a page so, all at once, if its class has so many
+ * that a part of one more, resident before it is used, does not count. A refusal is
+ * taken for an answer. */
+static void populate(struct slabs *s, const struct slab_class *c, uint32_t page)
+{
+	struct slab_page *p = &s->pages[page];
+	if (s->no_populate || c->pages < POPULATE_PAGES_MIN || p->touched == SLAB_PAGE_PIECES)
+		return;
+	if (!vmem_populate(s->base + ((size_t)page << SLAB_PAGE_SHIFT), SLAB_PAGE_BYTES)) {
+		s->no_populate = true;
+		return;
+	}
+	s->touched += SLAB_PAGE_PIECES - p->touched;
+	p->touched = SLAB_PAGE_PIECES;
+}
+
 bool slabs_grow(struct slabs *s, int class_id)
 {
 	assert(class_id > 0 && class_id <= s->class_count);
@@ -228,6 +248,7 @@ bool slabs_grow(struct slabs *s, int class_id)
 		return false;
 	uint32_t page = take_page(s);
 	s->pages[page] = (struct slab_page){.class_id = (uint8_t)class_id, .touched = s->pages[page].touched};
+	populate(s, &s->classes[class_id], page);
 	list_add(s, &s->classes[class_id].partial, page);
 	s->classes[class_id].pages++;
 	s->pages_used++;

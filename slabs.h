@@ -78,6 +78,7 @@ struct slabs {
 	uint32_t bare_count;
 	uint32_t pages_used; /* pages that belong to a class */
 	uint64_t touched;    /* sum over all pages */
+	bool no_populate;    /* the system refused it: memory comes by being touched */
 	int class_count;     /* ids 1..class_count; the last one is `large` */
 	int large;           /* the class of chunks of the size asked for */
 	struct slab_page *pages;

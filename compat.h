@@ -39,6 +39,14 @@
 #endif
 
 /* Without a configuration header (a file compiled by hand). */
+/* madvise: make pages resident by one call. Linux 5.14, whose number older headers
+ * lack; older kernels refuse it, and other systems any number below 0. */
+#ifdef __linux__
+#define COMPAT_MADV_POPULATE 23
+#else
+#define COMPAT_MADV_POPULATE (-1)
+#endif
+
 #ifndef PACKAGE_VERSION
 #define PACKAGE_VERSION "2.0.0"
 #endif

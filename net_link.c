@@ -26,8 +26,8 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
-#define READS_PER_TURN 2
-#define SEND_BYTES_PER_TURN (1 << 20)
+#define READS_PER_TURN 1
+#define SEND_BYTES_PER_TURN (256 << 10)
 #define SEND_IOV_MAX 64
 /* A burst of strangers must not make the kernel drop the connect of a peer. */
 #define LINK_BACKLOG 128

@@ -27,16 +27,15 @@
 #include "util.h"
 
 #define REPL_ADDR_BYTES_MAX 96
-/* Input kept while applying is held up: one chunk of the shell. */
-#define REPL_HELD_BYTES_MAX (16u << 20)
+#define REPL_HELD_BYTES_MAX (16u << 20)  /* input kept while applying is held up: one chunk of the shell */
 #define REPL_COPY_BYTES_MAX (64u << 10)  /* larger values wait by reference */
 #define REPL_PIN_BYTES_MIN 512           /* smaller ones never do */
-#define REPL_WALK_PIN_BYTES_MIN 4096     /* in a walk not so large ones do, too */
+#define REPL_WALK_PIN_BYTES_MIN 4096     /* but those of a walk from here on */
 /* What a bucket of small states and control frames may add to repl_buffer (P5). */
 #define REPL_OVERRUN_BYTES (64u << 10)
-#define REPL_WALK_STATES_PER_TURN 512
+#define REPL_WALK_STATES_PER_TURN 256
 #define REPL_SWEEP_STATES_PER_TURN 1024
-#define REPL_LOW_WATER_BYTES_MAX (1u << 20)
+#define REPL_LOW_WATER_BYTES_MAX (256u << 10)
 #define REPL_HEARTBEAT_MS 1000
 #define REPL_CONNECT_MS 2500       /* a connect or hand-shake of ours takes no longer */
 #define REPL_PROMISE_MS 1000       /* an answer is followed by BEGIN within this */

@@ -25,19 +25,10 @@ void *vmem_reserve(size_t len)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-/* Linux 5.14; older headers do not name it, older kernels refuse it (EINVAL). */
-#if defined(__linux__) && !defined(MADV_POPULATE_WRITE)
-#define MADV_POPULATE_WRITE 23
-#endif
-
 bool vmem_populate(void *p, size_t len)
 {
 	assert(p && len > 0);
-#ifdef MADV_POPULATE_WRITE
-	return madvise(p, len, MADV_POPULATE_WRITE) == 0;
-#else
-	return false;
-#endif
+	return madvise(p, len, COMPAT_MADV_POPULATE) == 0;
 }
 
 void vmem_discard(void *p, size_t len)

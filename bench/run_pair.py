@@ -116,9 +116,9 @@ def case_copy(run):
                 note=note % (big, "values of 10 KiB")),
             Row("full copy, large", "p99 us during it", "less", bars=[("idle", 1.5, "copy p99")],
                 figure=False, note=probe_note)]
-    count = 1 if run.quick else 3
-    for i in range(count):
-        if run.time_is_up(i, count, least=1):
+    rounds = 1 if run.quick else 3
+    for i in range(rounds):
+        if run.time_is_up(i, rounds, least=1):
             break
         for at, count, size, memory in ((0, items, 100, 1024), (2, big, 10240, 1536)):
             seconds, idle, busy = copy_once(run, count, size, memory, 2)

@@ -274,6 +274,8 @@ static bool loop(struct run *run)
 	while (!run->stopping || in_flight(run) > 0) {
 		if (run->limits->rate > 0)
 			pump_open(run);
+		if (run->stopping && in_flight(run) == 0)
+			break; /* no event would end the sleep */
 		int n = epoll_wait(run->epoll_fd, events, EVENTS_MAX, sleep_ms(run));
 		if (n < 0 && errno != EINTR)
 			die("epoll_wait: %s", strerror(errno));

@@ -134,6 +134,32 @@ START_TEST(stays_small)
 }
 END_TEST
 
+/* An empty table gets the buckets for what will come, and then grows no more. */
+START_TEST(expecting)
+{
+	static const uint32_t numbers[] = {1, 15, 16, 17, 1000, 4095, 4096, 100000};
+	uint32_t entries = numbers[_i];
+	enum badness how = GOOD;
+	struct assoc a;
+	ck_assert(assoc_init(&a, 0, 1 << 20, hashes, &how));
+	assoc_expect(&a, entries);
+	uint64_t buckets = assoc_bucket_count(&a);
+	ck_assert_uint_eq(buckets, entries / ASSOC_LOAD_MAX + 1 > 2 ? entries / ASSOC_LOAD_MAX + 1 : 2);
+	for (uint32_t handle = 1; handle <= entries; handle++)
+		assoc_insert(&a, hash_of(how, handle), handle);
+	ck_assert_uint_eq(assoc_bucket_count(&a), buckets);
+	consistent(&a);
+	assoc_expect(&a, 2 * entries); /* it is not empty */
+	ck_assert_uint_eq(assoc_bucket_count(&a), buckets);
+	for (uint32_t handle = entries + 1; handle <= 3 * entries; handle++)
+		assoc_insert(&a, hash_of(how, handle), handle);
+	consistent(&a);
+	for (uint32_t handle = 1; handle <= 3 * entries; handle++)
+		ck_assert(holds(&a, how, handle));
+	assoc_release(&a);
+}
+END_TEST
+
 /* Some handles stay, others come and go, between the steps of a walk; those
  * that stay are met exactly once. */
 START_TEST(walk_while_growing)
@@ -177,6 +203,7 @@ int main(void)
 	tcase_add_loop_test(tc, soak, GOOD, ALL_EQUAL + 1);
 	tcase_add_test(tc, replacing);
 	tcase_add_test(tc, stays_small);
+	tcase_add_loop_test(tc, expecting, 0, 8);
 	tcase_add_loop_test(tc, walk_while_growing, 0, 12);
 	Suite *s = suite_create("assoc");
 	suite_add_tcase(s, tc);

@@ -94,6 +94,26 @@ START_TEST(frame_round_trip)
 }
 END_TEST
 
+/* A look ahead sees the key of a frame that is all there, and of no other. */
+START_TEST(frame_peek)
+{
+	const struct wire_frame *f = &frames[_i];
+	size_t whole = WIRE_HEAD_BYTES_MAX + f->value_len, key_len = 0;
+	uint8_t *out = calloc(1, whole);
+	const uint8_t *key = NULL;
+	size_t len = wire_frame_encode(out, f) + f->value_len;
+
+	ck_assert_uint_eq(wire_frame_peek(out, whole, &key, &key_len), f->key ? len : 0);
+	if (f->key) {
+		ck_assert_uint_eq(key_len, f->key_len);
+		ck_assert_mem_eq(key, f->key, key_len);
+	}
+	for (size_t cut = 0; cut < len; cut += 1 + cut / 64)
+		ck_assert_uint_eq(wire_frame_peek(out, cut, &key, &key_len), 0);
+	free(out);
+}
+END_TEST
+
 START_TEST(frame_cut_anywhere)
 {
 	uint8_t out[WIRE_HEAD_BYTES_MAX];
@@ -465,6 +485,7 @@ int main(void)
 	TCase *f = tcase_create("frames"), *l = tcase_create("lines");
 
 	tcase_add_loop_test(f, frame_round_trip, 0, (int)ARRAY_LEN(frames));
+	tcase_add_loop_test(f, frame_peek, 0, (int)ARRAY_LEN(frames));
 	tcase_add_loop_test(f, frame_cut_anywhere, 0, (int)ARRAY_LEN(frames));
 	tcase_add_loop_test(f, frame_damaged, 0, (int)ARRAY_LEN(frames));
 	tcase_add_test(f, frame_lengths);

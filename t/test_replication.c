@@ -1402,6 +1402,49 @@ START_TEST(no_memory_removes_the_older_state)
 }
 END_TEST
 
+/* A walk sends values that are not small from where they lie; whoever overwrites
+ * them meanwhile, the peer has whole values, and the newest in the end. */
+START_TEST(walk_by_reference)
+{
+	static const size_t lens[] = {100, 4095, 4096, 4097, 12000, 65536, 65537};
+	static uint8_t value[65537];
+	struct host *a, *b;
+	char key[16];
+
+	make_pair(&a, &b);
+	drop_all(&w, true);
+	w.refuse = true;
+	memset(value, 'v', sizeof(value));
+	for (int i = 0; i < 70; i++) {
+		snprintf(key, sizeof(key), "walk%d", i);
+		ck_assert(put_bytes(a, key, value, lens[i % 7], 0, 0));
+	}
+	w.refuse = false;
+	w.bytes_per_ms = 3001;
+	memset(value, 'w', sizeof(value));
+	for (int i = 0; i < 70; i += 2) {
+		run(&w, 30);
+		snprintf(key, sizeof(key), "walk%d", i);
+		ck_assert(put_bytes(a, key, value, lens[i % 7], 0, 0));
+	}
+	w.bytes_per_ms = 0;
+	settle(&w, 0, 1);
+	for (int i = 0; i < 70; i++) {
+		snprintf(key, sizeof(key), "walk%d", i);
+		const struct item *there = find(b, key);
+		ck_assert_ptr_nonnull(there);
+		ck_assert_uint_eq(item_value_len(there), lens[i % 7]);
+		for (size_t done = 0; done < lens[i % 7];) {
+			struct iovec iov;
+			items_value_iov(b->items, there, done, &iov, 1);
+			for (size_t n = 0; n < iov.iov_len; n++)
+				ck_assert_int_eq(((uint8_t *)iov.iov_base)[n], i % 2 ? 'v' : 'w');
+			done += iov.iov_len;
+		}
+	}
+}
+END_TEST
+
 /* No memory to pin a large value: the link starts again, nothing is left out. */
 START_TEST(no_memory_to_pin)
 {
@@ -1602,6 +1645,7 @@ static void add_section_5_to_9(Suite *suite)
 	tcase_add_test(t, a_reconnect_sends_what_was_missed);
 	tcase_add_loop_test(t, walks_that_break_off, 0, 20);
 	tcase_add_test(t, large_values);
+	tcase_add_test(t, walk_by_reference);
 	tcase_add_test(t, decided_again_when_the_value_is_here);
 	tcase_add_test(t, begin_voids_confirmations);
 	tcase_add_test(t, the_link_drops_before_the_first_copy_is_complete);

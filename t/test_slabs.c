@@ -140,6 +140,32 @@ START_TEST(fill_one_class)
 }
 END_TEST
 
+/* The first pages of a class become resident as they are used, further ones whole. */
+START_TEST(resident_pages)
+{
+	static struct slabs s;
+	for (int refused = 0; refused < 2; refused++) {
+		open_slabs(&s, 8 * MIB, 0, 0);
+		s.no_populate = refused;
+		int id = slabs_class_for(&s, 100);
+		uint32_t first = 0, pieces = SLAB_PAGE_BYTES / SLAB_PIECE_BYTES;
+		while (s.classes[id].pages < 40) {
+			uint64_t before = s.touched;
+			ck_assert(slabs_grow(&s, id));
+			ck_assert(s.touched == before || s.touched == before + pieces);
+			first += s.touched == before;
+			for (uint32_t n = 0; n < s.classes[id].per_page; n++)
+				*(uint32_t *)slabs_alloc(&s, id) = 1;
+			ck_assert_uint_eq(s.touched, (uint64_t)s.classes[id].pages * pieces);
+		}
+		ck_assert(s.no_populate ? first > 16 : first == 16);
+		ck_assert(s.no_populate || !refused);
+		consistent(&s);
+		slabs_release(&s);
+	}
+}
+END_TEST
+
 struct held {
 	uint32_t *chunk;
 	uint32_t mark, words;
@@ -241,6 +267,7 @@ int main(void)
 	tcase_add_test(tc, handles_of_huge_ranges);
 	tcase_add_test(tc, a_range_that_is_too_large);
 	tcase_add_test(tc, fill_one_class);
+	tcase_add_test(tc, resident_pages);
 	tcase_add_loop_test(tc, soak, 0, 6);
 	tcase_add_test(tc, draining);
 	Suite *s = suite_create("slabs");

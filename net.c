@@ -64,7 +64,7 @@ int64_t net_cpu_us(void)
 
 void net_turn(struct net *net)
 {
-	if (++net->callbacks == CALLBACKS_PER_TURN)
+	if (++net->callbacks >= CALLBACKS_PER_TURN)
 		event_base_loopbreak(net->base); /* [T3] */
 	if (net->now_is_read)
 		return;

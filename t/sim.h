@@ -309,6 +309,7 @@ struct host {
 	struct ghost ghosts[SIM_KEYS];
 	uint64_t change_seq, client_changes, lost_below, lost_below_max, tombs_lost;
 	uint32_t peer_incarnation;
+	uint32_t link_wire; /* generation of the connection whose frames it reads; 0: none */
 	uint64_t node_id;
 	uint64_t acked;  /* by the present peer, at most */
 	uint64_t since;  /* what there was when it became the peer */

@@ -117,6 +117,14 @@ bool check_value_known(struct sim *s, int key, uint64_t version, uint64_t hash)
 
 /* ---- ghosts ------------------------------------------------------------------------------ */
 
+/* What is known of one link says nothing of the next one. */
+static void forget_link(struct host *h)
+{
+	h->link_wire = 0;
+	h->mark_seen = h->refused_due = h->refused_event = 0;
+	drops_link_gone(h);
+}
+
 void check_reset(struct host *h)
 {
 	memset(h->ghosts, 0, sizeof(h->ghosts));
@@ -124,8 +132,7 @@ void check_reset(struct host *h)
 	h->peer_incarnation = 0;
 	h->peer_max = h->former_max = 0;
 	h->acked = h->since = h->heard = h->written = h->tombs_missing = 0;
-	h->sweeps_pending = 0;
-	h->mark_seen = h->refused_due = h->refused_event = 0;
+	forget_link(h);
 	h->greeted = h->had_peer = h->written_apart = false;
 	h->pending_count = 0;
 }
@@ -377,7 +384,7 @@ void check_hello(struct sim *s, struct wire *w, int side, const struct wire_hell
 	drops_hello_in(h, w, side, hello);
 }
 
-static void know_peer(struct sim *s, struct host *h, uint32_t incarnation)
+static void know_peer(struct host *h, uint32_t incarnation)
 {
 	h->had_peer = true; /* lost tombstones count from here on */
 	if (h->peer_incarnation == incarnation)
@@ -387,14 +394,16 @@ static void know_peer(struct sim *s, struct host *h, uint32_t incarnation)
 	h->peer_max = 0;
 	drops_new_peer(h);
 	h->peer_incarnation = incarnation;
-	(void)s;
 }
 
 void check_frame_in(struct sim *s, struct wire *w, int side, const struct frame *f)
 {
 	struct host *h = &s->hosts[w->host[1 - side]];
 
-	know_peer(s, h, w->incarnation[side]);
+	know_peer(h, w->incarnation[side]);
+	if (h->link_wire != w->generation)
+		forget_link(h);
+	h->link_wire = w->generation;
 	if (f->type == WIRE_ITEM || f->type == WIRE_TOMB || f->type == WIRE_TOUCH)
 		raise(&h->peer_max, f->order.version);
 	if (f->type == WIRE_ACK)
@@ -436,6 +445,7 @@ void check_ports(struct host *h)
 	sim_fail(h->sim, "U2", "%c opens its client ports before the first copy is complete", 'A' + h->id);
 }
 
+/* A connection is over: the link, or one that was not it. */
 void check_link_gone(struct host *h, int wire)
 {
 	int kept = 0;
@@ -444,8 +454,8 @@ void check_link_gone(struct host *h, int wire)
 		if (h->pending[i].wire != wire)
 			h->pending[kept++] = h->pending[i];
 	h->pending_count = kept;
-	h->mark_seen = h->refused_due = h->refused_event = 0;
-	drops_link_gone(h);
+	if (h->sim->wires[wire].generation == h->link_wire)
+		forget_link(h);
 }
 
 /* What is not taken is said with the first ACK that may cover it. */
@@ -474,7 +484,7 @@ void check_frame_out(struct sim *s, struct wire *w, int side, const struct frame
 {
 	struct host *h = &s->hosts[w->host[side]];
 
-	know_peer(s, h, w->incarnation[1 - side]);
+	know_peer(h, w->incarnation[1 - side]);
 	if (w == net_link(s))
 		s->frames[f->type != WIRE_MARK && f->type != WIRE_ACK]++;
 	drops_frame_out(h, w, side, f);

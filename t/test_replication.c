@@ -1333,6 +1333,85 @@ START_TEST(begin_voids_confirmations)
 }
 END_TEST
 
+/* What a stranger was sent since the last BEGIN. */
+struct heard_walk {
+	uint8_t begin_bits;
+	int items, tombs, tombs_of_k;
+	uint64_t sweep; /* 0: none */
+	bool synced;
+};
+
+static void count_frame(struct heard_walk *heard, const struct wire_frame *f)
+{
+	if (f->type == WIRE_BEGIN)
+		*heard = (struct heard_walk){.begin_bits = f->bits};
+	heard->items += f->type == WIRE_ITEM;
+	heard->tombs += f->type == WIRE_TOMB;
+	heard->tombs_of_k += f->type == WIRE_TOMB && f->key_len == 1 && f->key[0] == 'k';
+	if (f->type == WIRE_SWEEP)
+		heard->sweep = f->order.version;
+	heard->synced |= f->type == WIRE_MARK && (f->bits & WIRE_MARK_SYNCED);
+}
+
+static struct heard_walk last_walk_heard(const struct wire *x)
+{
+	struct heard_walk heard = {0};
+	size_t len;
+	const uint8_t *data = stranger_heard(x, &len);
+	const uint8_t *line_end = memchr(data, '\n', len);
+
+	ck_assert_ptr_nonnull(line_end);
+	for (size_t at = (size_t)(line_end - data) + 1; at < len;) {
+		struct wire_frame f;
+		size_t head;
+		const char *error = "incomplete";
+		ck_assert_msg(wire_frame_decode(data + at, len - at, 1 << 20, &f, &head, &error) == WIRE_OK, "%s",
+		              error);
+		at += head + f.value_len;
+		count_frame(&heard, &f);
+	}
+	return heard;
+}
+
+/* A tombstone at or below the cut of a walk stands for what the peer was sent: it
+ * travels where a SWEEP follows, which it spares that state, and nowhere else.
+ * _i: tombstones above the cut are lost, hence the SWEEP. */
+START_TEST(tombstones_at_or_below_the_cut)
+{
+	bool sweeps = _i;
+	struct items_cursor cursor = {0};
+
+	w.hosts[0].settings.repl_buffer_bytes = 4000;
+	w.hosts[0].settings.repl_tombstones_bytes = sweeps ? 2000 : 1 << 20;
+	struct host *a = host_start(&w, 0, -1);
+	struct wire *x = handmade_peer(a, 77);
+	put(a, "k", "sent, and not acknowledged");
+	run(&w, 5);
+	uint64_t v = version_of(a, "k");
+	put_many(a, "fill", 100); /* nothing is read meanwhile: overload, the cut is in these */
+	ck_assert_uint_eq(number(a, "overloads"), 1);
+	for (int i = 0; i < 300; i++) {
+		char key[16];
+		snprintf(key, sizeof(key), "gone%d", i);
+		del(a, key);
+	}
+	ck_assert_int_eq(number(a, "tombs_lost") > 0, sweeps);
+	/* As the peer may ask for: k leaves a tombstone, the youngest one. */
+	items_sweep(a->items, &cursor, v, 100000);
+	ck_assert_ptr_null(find(a, "k"));
+	run(&w, 50);
+	struct heard_walk heard = last_walk_heard(x);
+	ck_assert(heard.synced);
+	ck_assert_uint_eq(number(a, "walks_overload") + number(a, "walks_lost"), 1);
+	ck_assert_uint_eq(heard.begin_bits, sweeps ? WIRE_BEGIN_SWEEPS : 0);
+	ck_assert_int_gt(heard.items, 0);
+	ck_assert_int_lt(heard.items, 100); /* those above the cut */
+	ck_assert_int_gt(heard.tombs, 10);
+	ck_assert_int_eq(heard.sweep > v, sweeps);
+	ck_assert_int_eq(heard.tombs_of_k, sweeps);
+}
+END_TEST
+
 START_TEST(the_link_drops_before_the_first_copy_is_complete)
 {
 	w.hosts[0].settings.repl_buffer_bytes = 4000;
@@ -1648,6 +1727,7 @@ static void add_section_5_to_9(Suite *suite)
 	tcase_add_test(t, walk_by_reference);
 	tcase_add_test(t, decided_again_when_the_value_is_here);
 	tcase_add_test(t, begin_voids_confirmations);
+	tcase_add_loop_test(t, tombstones_at_or_below_the_cut, 0, 2);
 	tcase_add_test(t, the_link_drops_before_the_first_copy_is_complete);
 	tcase_add_test(t, too_large_for_the_peer);
 	tcase_add_test(t, no_memory_removes_the_older_state);

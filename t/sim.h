@@ -313,6 +313,8 @@ struct host {
 	uint64_t node_id;
 	uint64_t acked;  /* by the present peer, at most */
 	uint64_t since;  /* what there was when it became the peer */
+	uint64_t seen_from; /* it can have seen no less: its first BEGIN; UINT64_MAX: not sent yet */
+	uint64_t marked; /* the highest MARK that was read from the present peer */
 	uint64_t heard, written; /* the highest version that was read; made here */
 	uint64_t tombs_missing, tombs_lost_now; /* in this event */
 	int sweeps_pending; /* read, and not accounted for; the last of them: */

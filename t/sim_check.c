@@ -131,7 +131,7 @@ void check_reset(struct host *h)
 	h->change_seq = h->client_changes = h->lost_below = h->lost_below_max = h->tombs_lost = 0;
 	h->peer_incarnation = 0;
 	h->peer_max = h->former_max = 0;
-	h->acked = h->since = h->heard = h->written = h->tombs_missing = 0;
+	h->acked = h->marked = h->since = h->heard = h->written = h->tombs_missing = 0;
 	forget_link(h);
 	h->greeted = h->had_peer = h->written_apart = false;
 	h->pending_count = 0;

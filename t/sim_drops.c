@@ -15,6 +15,7 @@
  *           newer than what it removes
  *   LOST    lost_below is above the barrier and above what the present peer has
  *           acknowledged, or it is 0
+ *   SEEN    what an opening line says was seen was said by the very peer it names
  *   KEPT    a removal by a client, and the drop of an own state that the present
  *           peer has not acknowledged, leave a tombstone with the right order and
  *           an age that is not below the change it stands for; it stays until it
@@ -45,16 +46,25 @@ static uint64_t barrier_of(const struct host *h)
 
 void drops_hello_out(struct host *h, const struct wire_hello *hello)
 {
+	const struct host *peer = NULL;
+
 	h->node_id = hello->node_id;
+	for (int i = 0; i < SIM_HOSTS; i++)
+		if (h->peer_incarnation && h->sim->hosts[i].incarnation == h->peer_incarnation)
+			peer = &h->sim->hosts[i];
+	if (peer && hello->seen_id == peer->node_id && hello->seen > h->marked)
+		sim_fail(h->sim, "SEEN", "%c says it has seen %" PRIu64 " of %c, which said %" PRIu64, 'A' + h->id,
+		         hello->seen, 'A' + peer->id, h->marked);
 }
 
 /* What a line says counts if its sender is the peer already: a new one has seen
- * nothing of ours. */
+ * nothing of ours, and one that has come back nothing since. */
 void drops_hello_in(struct host *h, struct wire *w, int side, const struct wire_hello *hello)
 {
 	w->hello_clock[side] = hello->clock;
 	w->hello_origin[side] = hello->origin;
-	if (h->peer_incarnation != w->incarnation[side] || hello->seen_id != h->node_id)
+	if (h->peer_incarnation != w->incarnation[side] || hello->seen_id != h->node_id ||
+	    hello->seen < h->seen_from)
 		return;
 	w->hello_seen[side] = hello->seen;
 	if (hello->seen > h->acked)
@@ -64,8 +74,9 @@ void drops_hello_in(struct host *h, struct wire *w, int side, const struct wire_
 /* Whatever it acknowledges is above all that there was before. */
 void drops_new_peer(struct host *h)
 {
-	h->acked = 0;
+	h->acked = h->marked = 0;
 	h->since = h->heard > h->written ? h->heard : h->written;
+	h->seen_from = UINT64_MAX;
 }
 
 static void hear(struct host *h, uint64_t version)
@@ -93,6 +104,8 @@ void drops_frame_out(struct host *h, struct wire *w, int side, const struct fram
 
 	link_used(h, w, side);
 	if (f->type == WIRE_BEGIN) {
+		if (h->seen_from == UINT64_MAX)
+			h->seen_from = f->version;
 		struct walk_begun *b = &w->begun[side][w->begun_out[side]++ % SIM_BEGUN];
 		*b = (struct walk_begun){f->version, w->empty_event[side]};
 	} else if (f->type == WIRE_SWEEP) {
@@ -112,6 +125,8 @@ void drops_frame_in(struct host *h, struct wire *w, int side, const struct frame
 {
 	if (f->type == WIRE_ACK && f->version > h->acked)
 		h->acked = f->version; /* [D1] */
+	if (f->type == WIRE_MARK && f->version > h->marked)
+		h->marked = f->version;
 	if (f->type == WIRE_BEGIN) {
 		bool known = w->begun_out[side] - w->begun_in[side] <= SIM_BEGUN;
 		h->walk = w->begun[side][w->begun_in[side]++ % SIM_BEGUN];

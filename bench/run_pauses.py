@@ -11,7 +11,7 @@ import time
 from run_cache import allowed_connections
 from run_pair import Line
 from run_report import LIMIT, Row
-from run_servers import HOST, load, start_load
+from run_servers import HOST, load, start_load, warm_memory
 
 HUGE_BYTES = 100 * 1000 * 1000
 HUGE_WHEN_FULL = "100 MB value, full cache"
@@ -97,6 +97,7 @@ class Pauses:
 
     def server(self, kind):
         extra = {"extra": ["-o", "turn_cpu"]} if kind.name == "this" else {}
+        warm_memory(self.MEMORY)
         return kind(self.run.settings, self.run.settings.server_core, self.MEMORY, **extra)
 
     def note_longest_turn(self, server):

@@ -4,6 +4,7 @@ Owns: one class per kind of server, pinned to a core; a tiny client for what
 the load generator does not do (statistics, waiting for a copy to end).
 Must not know: what is measured.
 """
+import mmap
 import os
 import socket
 import subprocess
@@ -23,6 +24,14 @@ def free_port():
     with socket.socket() as s:
         s.bind((HOST, 0))
         return s.getsockname()[1]
+
+
+def warm_memory(mib):
+    """Use so much memory and give it back. On a virtual machine the host may hand out
+    memory page by page at first use, which costs a server more than its own work: what
+    is measured afterwards finds pages that the machine has already."""
+    with mmap.mmap(-1, mib << 20) as memory:
+        memory[::mmap.PAGESIZE] = bytes(len(memory) // mmap.PAGESIZE)
 
 
 ANYWHERE = None  # in place of a core

@@ -55,7 +55,7 @@ sub push_bytes
 
 # The peer, timers and new connections do not wait until all of them are answered.
 {
-	my ($count, $per_turn) = (600, 32);
+	my ($count, $per_turn) = (600, 64);
 	my $n = node(args => ['-m', '32']);
 	$n->start;
 	$n->set('k', 'v');
